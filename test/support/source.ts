@@ -33,7 +33,7 @@ export function codeOf(text: string): string {
     if (match.startsWith('/')) return match.replace(/[^\n]/g, ' ')
     // What stands in `${…}` is code; the rest of a template is text.
     if (match.startsWith('`')) return match.replace(/^[^$]*?(?=\$\{|`$)/, '`').replace(/\\./g, '')
-    return match[0] + match[0]
+    return match.slice(0, 1) + match.slice(-1)
   })
 }
 

@@ -1,0 +1,169 @@
+// One schema for what a person may configure: it validates, gives the types and feeds docs/options.md (a test compares them).
+import * as v from 'valibot'
+import { QuireError } from '../errors.ts'
+import type { Logger } from '../io/index.ts'
+
+/** Every number that a person may change, with its default and the reason for it. */
+export const defaults = {
+  /** Only this machine can reach a node until somebody says otherwise; port 0 takes a free one. */
+  listen: '127.0.0.1:0',
+  /** Big enough that a roll is rare, small enough that four of them fit in memory. */
+  segmentBytes: 67_108_864,
+  /** Silence after which a session's ephemerals go: long enough for a stop-the-world pause, short enough to notice a death. */
+  sessionTimeoutMs: 10_000,
+  /** How often deleted ledgers are looked for; space comes back within two rounds. */
+  collectIntervalMs: 30_000,
+  /** Memory of the bookie's index, about 16 bytes an entry: beyond it, adds wait. */
+  indexBytesMax: 1_073_741_824,
+  /** A bookie connects within this, or is taken as gone. */
+  connectTimeoutMs: 5_000,
+  /** An add that a bookie has not answered by then counts as a failure of that bookie. */
+  addTimeoutMs: 5_000,
+  readTimeoutMs: 5_000,
+} as const
+
+/** What a client of a cluster may set; a node's own client side takes the same. */
+export interface ClientSettings {
+  readonly sessionTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly addTimeoutMs: number
+  readonly readTimeoutMs: number
+}
+
+/** What a program hands over rather than writes down. */
+interface Handed {
+  /** A pino logger, or anything with its `child`, `debug`, `info`, `warn` and `error`. Default: pino at level `warn`. */
+  readonly logger?: Logger | undefined
+  /** Aborts the opening; nothing is left behind. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ConnectOptions extends Partial<ClientSettings>, Handed {}
+
+export interface OpenOptions extends ConnectOptions {
+  /** Where the node keeps everything, unless `journal` and `ledgers` name other disks. */
+  readonly dir?: string | undefined
+  readonly journal?: string | undefined
+  readonly ledgers?: readonly string[] | undefined
+  /** `HOST:PORT` of the node's one port. Default: a free port that only this machine can reach. */
+  readonly listen?: string
+  /** `quire://HOST:PORT`: be a bookie on another node's metadata instead of keeping metadata here. */
+  readonly metadata?: string | undefined
+  /** Must be true to listen beyond this machine: there is no authentication yet. */
+  readonly insecure?: boolean
+  /** `inline` runs the node on the caller's thread: for tests. */
+  readonly threads?: 'worker' | 'inline'
+  readonly segmentBytes?: number
+  readonly collectIntervalMs?: number
+  readonly indexBytesMax?: number
+}
+
+interface NodeEntries extends ClientSettings {
+  readonly dir?: string | undefined
+  readonly journal?: string | undefined
+  readonly ledgers?: string[] | undefined
+  readonly listen: string
+  readonly metadata?: string | undefined
+  readonly insecure: boolean
+  readonly threads: 'worker' | 'inline'
+  readonly segmentBytes: number
+  readonly collectIntervalMs: number
+  readonly indexBytesMax: number
+}
+
+const text = v.pipe(v.string(), v.nonEmpty())
+const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(10))
+const atLeast = (bytes: number): v.GenericSchema<number> =>
+  v.pipe(v.number(), v.integer(), v.minValue(bytes))
+
+const clientEntries = {
+  sessionTimeoutMs: v.optional(milliseconds, defaults.sessionTimeoutMs),
+  connectTimeoutMs: v.optional(milliseconds, defaults.connectTimeoutMs),
+  addTimeoutMs: v.optional(milliseconds, defaults.addTimeoutMs),
+  readTimeoutMs: v.optional(milliseconds, defaults.readTimeoutMs),
+}
+const nodeEntries = {
+  dir: v.optional(text),
+  journal: v.optional(text),
+  ledgers: v.optional(v.pipe(v.array(text), v.minLength(1))),
+  listen: v.optional(text, defaults.listen),
+  metadata: v.optional(text),
+  insecure: v.optional(v.boolean(), false),
+  threads: v.optional(v.picklist(['worker', 'inline']), 'worker'),
+  segmentBytes: v.optional(atLeast(64 * 1024), defaults.segmentBytes),
+  collectIntervalMs: v.optional(milliseconds, defaults.collectIntervalMs),
+  indexBytesMax: v.optional(atLeast(1024 * 1024), defaults.indexBytesMax),
+}
+const clientSchema: v.GenericSchema<unknown, ClientSettings> = v.strictObject(clientEntries)
+const nodeSchema: v.GenericSchema<unknown, NodeEntries> = v.strictObject({
+  ...nodeEntries,
+  ...clientEntries,
+})
+
+/** Options with defaults filled in, and the directories told apart. */
+export interface NodeSettings extends Omit<
+  v.InferOutput<typeof nodeSchema>,
+  'dir' | 'journal' | 'ledgers'
+> {
+  /** Metadata and what is small. */
+  readonly dir: string
+  readonly journal: string
+  readonly ledgers: readonly string[]
+}
+
+export const optionNames: readonly string[] = Object.keys({
+  ...nodeEntries,
+  ...clientEntries,
+}).sort()
+
+function parse<T>(schema: v.GenericSchema<unknown, T>, options: Handed): T {
+  const { logger: _logger, signal: _signal, ...rest } = options
+  const result = v.safeParse(schema, rest)
+  if (result.success) return result.output
+  const [issue] = result.issues
+  const path = v.getDotPath(issue) ?? ''
+  const known = optionNames.includes(path)
+  const hint = known ? `option ${path}: ${issue.message}` : `unknown option ${path}${nearest(path)}`
+  throw new QuireError('QUIRE_BAD_OPTION', hint, { facts: { option: path } })
+}
+
+export function parseOpenOptions(options: OpenOptions): NodeSettings {
+  const { dir, journal, ledgers, ...settings } = parse(nodeSchema, options)
+  const home = dir ?? journal
+  if (home === undefined) {
+    throw new QuireError('QUIRE_BAD_OPTION', 'say where to keep data: { dir: "./data" }', {
+      facts: { option: 'dir' },
+    })
+  }
+  return {
+    ...settings,
+    dir: home,
+    journal: journal ?? `${home}/journal`,
+    ledgers: ledgers ?? [`${home}/ledgers`],
+  }
+}
+
+export function parseConnectOptions(options: ConnectOptions): ClientSettings {
+  return parse(clientSchema, options)
+}
+
+/** A sentence part that names the option most like a mistyped one. */
+function nearest(name: string): string {
+  const close = optionNames
+    .map((known) => ({ known, distance: editDistance(known.toLowerCase(), name.toLowerCase()) }))
+    .toSorted((a, b) => a.distance - b.distance)[0]
+  return close && close.distance <= 3 ? `: did you mean ${close.known}?` : ''
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import {
+  formatAddress,
+  isLoopback,
+  parseAddress,
+  parseQuireUri,
+} from '../../../src/embedded/address.ts'
+import {
+  optionNames,
+  parseConnectOptions,
+  parseOpenOptions,
+} from '../../../src/embedded/options.ts'
+
+t.test('a directory is all that is needed', (t) => {
+  const settings = parseOpenOptions({ dir: '/data' })
+  t.match(settings, {
+    dir: '/data',
+    journal: '/data/journal',
+    ledgers: ['/data/ledgers'],
+    threads: 'worker',
+  })
+  t.end()
+})
+
+t.test('disks of their own for journal and ledgers', (t) => {
+  const settings = parseOpenOptions({ journal: '/fast', ledgers: ['/disk1', '/disk2'] })
+  t.match(settings, { dir: '/fast', journal: '/fast', ledgers: ['/disk1', '/disk2'] })
+  t.throws(() => parseOpenOptions({}), { code: 'QUIRE_BAD_OPTION', message: /where to keep data/ })
+  t.end()
+})
+
+t.test('what is wrong is named', (t) => {
+  const bad =
+    (options: object): (() => unknown) =>
+    () =>
+      parseOpenOptions(options)
+  t.throws(bad({ dir: 'x', segmentByte: 1 }), {
+    code: 'QUIRE_BAD_OPTION',
+    message: /did you mean segmentBytes\?/,
+  })
+  t.throws(bad({ dir: 'x', nonsense: 1 }), { message: /unknown option nonsense$/ })
+  t.throws(bad({ dir: 'x', segmentBytes: 12 }), {
+    message: /option segmentBytes/,
+    facts: { option: 'segmentBytes' },
+  })
+  t.throws(bad({ dir: 5 }), { message: /option dir/ })
+  t.throws(() => parseConnectOptions({ dir: 'x' } as object), { message: /option dir/ })
+  t.end()
+})
+
+t.test('addresses', (t) => {
+  t.same(parseAddress('127.0.0.1:3181'), { host: '127.0.0.1', port: 3181 })
+  t.same(parseAddress('[::1]:0'), { host: '::1', port: 0 })
+  t.equal(formatAddress({ host: '::1', port: 1 }), '[::1]:1')
+  for (const text of ['x', 'x:', ':1', 'x:99999', 'a b:1', '::1:3', 'h:1/x']) {
+    t.throws(() => parseAddress(text), { code: 'QUIRE_BAD_OPTION' }, text)
+  }
+  t.same(parseQuireUri('quire://a:1,b:2'), [
+    { host: 'a', port: 1 },
+    { host: 'b', port: 2 },
+  ])
+  t.throws(() => parseQuireUri('http://a:1'), { code: 'QUIRE_BAD_OPTION' })
+  t.throws(() => parseQuireUri('zk+hierarchical://a:1/ledgers'), { message: /ZooKeeper/ })
+  t.ok(
+    ['127.0.0.1', '::1', 'localhost', '127.1.2.3'].every((host) => isLoopback({ host, port: 1 })),
+  )
+  t.notOk(['0.0.0.0', '10.0.0.1', 'a.internal', '::'].some((host) => isLoopback({ host, port: 1 })))
+  t.end()
+})
+
+t.test('every option is documented', (t) => {
+  const docs = readFileSync(join(import.meta.dirname, '../../../docs/options.md'), 'utf8')
+  t.same(
+    optionNames.filter((name) => !docs.includes(`| \`${name}\``)),
+    [],
+  )
+  t.end()
+})
