@@ -1,0 +1,117 @@
+// Real `quire start` processes for tests, trials and benchmarks: started, watched, killed by their own id.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { join } from 'node:path'
+import { root } from './source.ts'
+
+export type Line = Readonly<Record<string, unknown>>
+
+export interface QuireProcess {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** What it printed with --json, in order. */
+  readonly lines: readonly Line[]
+  /** The `ready` line; rejects when the process ends before it. */
+  readonly ready: Promise<{ id: string; listen: string }>
+  /** Exit status, or the signal's name. */
+  readonly ended: Promise<number | string>
+  readonly stderr: () => string
+  /** The signal, then the end. */
+  kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | string>
+}
+
+/** From the sources, as `npm run quire` does: tests need no build. */
+export const fromSource: readonly string[] = [join(root, 'src/admin/quire.ts')]
+/** As shipped. */
+export const fromDist: readonly string[] = [join(root, 'dist/quire.js')]
+
+export interface StartOptions {
+  readonly program?: readonly string[]
+  /** A command to run it under (strace, setpriv). */
+  readonly under?: readonly string[]
+}
+
+export function startQuire(args: readonly string[], options: StartOptions = {}): QuireProcess {
+  const program = options.program ?? fromSource
+  if (!existsSync(program[0] ?? '')) throw new Error(`${program[0]} is missing: npm run build`)
+  const words = [...(options.under ?? []), process.execPath, ...program, 'start', '--json', ...args]
+  const [command = '', ...rest] = words
+  const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const lines: Line[] = []
+  const errors: string[] = []
+  child.stderr.on('data', (chunk: Buffer) => errors.push(chunk.toString()))
+  const ended = new Promise<number | string>((resolve) => {
+    child.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown'))
+    child.on('error', (error) => resolve(error.message))
+  })
+  const ready = new Promise<{ id: string; listen: string }>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', (text) => {
+      const line = JSON.parse(text) as Line
+      lines.push(line)
+      if (line['event'] === 'ready') {
+        resolve({ id: String(line['id']), listen: String(line['listen']) })
+      }
+    })
+    void ended.then((status) => {
+      reject(new Error(`quire start ${args.join(' ')} ended with ${status}: ${errors.join('')}`))
+    })
+  })
+  ready.catch(() => undefined)
+  const kill = (signal: 'SIGKILL' | 'SIGTERM'): Promise<number | string> => {
+    child.kill(signal)
+    return ended
+  }
+  return { child, pid: child.pid ?? 0, lines, ready, ended, stderr: () => errors.join(''), kill }
+}
+
+export interface Cluster {
+  readonly processes: QuireProcess[]
+  /** `quire://…` of the node that keeps the metadata. */
+  readonly uri: string
+  /** The directories, by index. */
+  readonly directories: readonly string[]
+  readonly listens: readonly string[]
+  /** Starts the process of one index anew, in its directory and at its address. */
+  restart(index: number): Promise<void>
+  stop(): Promise<void>
+}
+
+/** One node with metadata, and `bookies - 1` bookies on it, each in a process and a directory of its own. */
+export async function startCluster(
+  directory: string,
+  bookies: number,
+  options: StartOptions = {},
+): Promise<Cluster> {
+  const directories = Array.from({ length: bookies }, (_, index) =>
+    join(directory, `node-${index}`),
+  )
+  const first = startQuire(['--dir', directories[0] ?? '', '--listen', '127.0.0.1:0'], options)
+  const { listen } = await first.ready
+  const uri = `quire://${listen}`
+  const others = directories.slice(1).map((dir) => startQuire(bookieArguments(dir, uri), options))
+  const processes = [first, ...others]
+  const listens = (await Promise.all(processes.map((p) => p.ready))).map((line) => line.listen)
+  return {
+    processes,
+    uri,
+    directories,
+    listens,
+    async restart(index) {
+      const dir = directories[index] ?? ''
+      const at = listens[index] ?? ''
+      const args = index === 0 ? ['--dir', dir, '--listen', at] : bookieArguments(dir, uri, at)
+      const started = startQuire(args, options)
+      processes[index] = started
+      await started.ready
+    },
+    async stop() {
+      await Promise.all(processes.slice(1).map((p) => p.kill('SIGTERM')))
+      await processes[0]?.kill('SIGTERM')
+    },
+  }
+}
+
+function bookieArguments(dir: string, uri: string, listen = '127.0.0.1:0'): string[] {
+  return ['--dir', dir, '--listen', listen, '--metadata', uri]
+}
