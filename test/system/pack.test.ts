@@ -1,0 +1,106 @@
+// What npm users get: the packed tarball, installed into an empty project without install scripts, runs the README's first
+// lines as JavaScript, as TypeScript, and bundled by esbuild. (It asks the registry for the dependencies: a system test.)
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import t from 'tap'
+import { root } from '../support/source.ts'
+
+const run = (cwd: string, command: string, ...args: string[]): string =>
+  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+
+/** The first block of code in the README that is TypeScript: it is JavaScript as well. */
+function firstLines(): string {
+  const code = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1]
+  if (code === undefined) throw new Error('the README has no code')
+  return code
+}
+
+const project = t.testdir()
+
+t.test('pack and install', (t) => {
+  run(root, process.execPath, 'scripts/build.ts')
+  run(root, 'npm', 'pack', '--ignore-scripts', '--pack-destination', project)
+  const tarball = readdirSync(project).find((name) => name.endsWith('.tgz')) ?? ''
+  t.match(tarball, /^quire-log-/)
+  writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }')
+  run(
+    project,
+    'npm',
+    'install',
+    '--ignore-scripts',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    `./${tarball}`,
+  )
+  t.match(readFileSync(join(project, 'node_modules/quire-log/package.json'), 'utf8'), /"quire-log"/)
+  t.end()
+})
+
+const expected = /^durable at 0\n0 first order\n$/
+
+function fresh(): void {
+  rmSync(join(project, 'data'), { recursive: true, force: true })
+}
+
+t.test('the README as JavaScript, twice', (t) => {
+  writeFileSync(join(project, 'main.mjs'), firstLines())
+  fresh()
+  t.match(run(project, process.execPath, 'main.mjs'), expected)
+  t.match(
+    run(project, process.execPath, 'main.mjs'),
+    /^durable at 1\n0 first order\n1 first order\n$/,
+  )
+  t.end()
+})
+
+t.test('the README as TypeScript: it runs, and its types are right', (t) => {
+  writeFileSync(join(project, 'main.ts'), firstLines())
+  fresh()
+  t.match(run(project, process.execPath, 'main.ts'), expected)
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2024',
+    '--skipLibCheck',
+    'false',
+  ]
+  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
+  t.equal(run(project, join(root, 'node_modules/.bin/tsc'), ...options, ...types, 'main.ts'), '')
+  writeFileSync(
+    join(project, 'wrong.ts'),
+    "import { open } from 'quire-log'\nawait open({ dir: 5 })\n",
+  )
+  t.throws(() =>
+    run(project, join(root, 'node_modules/.bin/tsc'), ...options, ...types, 'wrong.ts'),
+  )
+  t.end()
+})
+
+t.test('the README bundled by esbuild: its threads are found', async (t) => {
+  await build({
+    absWorkingDir: project,
+    entryPoints: ['main.mjs'],
+    outfile: join(project, 'out/bundle.mjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'error',
+  })
+  fresh()
+  t.match(run(project, process.execPath, 'out/bundle.mjs'), expected)
+  mkdirSync(join(project, 'elsewhere'))
+  t.match(run(join(project, 'elsewhere'), process.execPath, '../out/bundle.mjs'), expected)
+})
+
+t.test('the shipped command line needs nothing but the production dependencies', (t) => {
+  const quire = join(project, 'node_modules/quire-log/dist/quire.js')
+  t.match(run(project, process.execPath, quire, '--version'), /^\d+\.\d+\.\d+\n$/)
+  t.match(run(project, process.execPath, quire, 'start', '--help'), /--listen/)
+  t.end()
+})
