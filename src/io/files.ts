@@ -1,5 +1,6 @@
-// The file system as Quire needs it. Durability is explicit: nothing written counts before `datasync` or `sync` of the
-// file resolved, and no name counts before `syncDirectory` of its directory resolved.
+// The file system as Quire needs it. Durability is explicit: nothing written counts before
+// `datasync` or `sync` of the file resolved, and no name counts before `syncDirectory` of its
+// directory resolved.
 
 export type OpenMode =
   /** Existing file, read only. */
@@ -15,9 +16,15 @@ export interface FileFacts {
 }
 
 export interface OpenFile {
-  /** Reads up to `into.length` bytes from offset `at`; resolves to the count, smaller at the end of the file. */
+  /**
+   * Reads up to `into.length` bytes from offset `at`; resolves to the count, smaller at the end of
+   * the file.
+   */
   read(into: Uint8Array, at: number): Promise<number>
-  /** Writes all of `bytes` at offset `at`. The bytes are captured by the call's end, not at its start: do not change them. */
+  /**
+   * Writes all of `bytes` at offset `at`. The bytes are captured by the call's end, not at its
+   * start: do not change them.
+   */
   write(bytes: Uint8Array, at: number): Promise<void>
   /** Makes data written before the call durable, and the size needed to read it. */
   datasync(): Promise<void>
@@ -33,9 +40,10 @@ export interface DirectoryLock {
 }
 
 /**
- * All failures are `QuireError`: QUIRE_DIRECTORY_MISSING (no such file or directory), QUIRE_DIRECTORY_DENIED (permission),
- * QUIRE_DISK_FULL (no space, or quota), QUIRE_FSYNC_FAILED (any failure of a sync), QUIRE_IO (everything else), with the
- * system's error as cause and `facts.path`.
+ * All failures are `QuireError`: QUIRE_DIRECTORY_MISSING (no such file or directory),
+ * QUIRE_DIRECTORY_DENIED (permission), QUIRE_DISK_FULL (no space, or quota), QUIRE_FSYNC_FAILED
+ * (any failure of a sync), QUIRE_IO (everything else), with the system's error as cause and
+ * `facts.path`.
  */
 export interface Files {
   open(path: string, mode: OpenMode): Promise<OpenFile>
@@ -52,7 +60,8 @@ export interface Files {
   syncDirectory(path: string): Promise<void>
   /**
    * Takes the exclusive lock of a directory, against other processes and other holders in this one.
-   * Fails with QUIRE_DIRECTORY_IN_USE while somebody holds it, QUIRE_DIRECTORY_POISONED once `poison` named it.
+   * Fails with QUIRE_DIRECTORY_IN_USE while somebody holds it, QUIRE_DIRECTORY_POISONED once
+   * `poison` named it.
    */
   lock(directory: string): Promise<DirectoryLock>
   /** After an fsync error: this process never locks the directory again, whatever is released. */

@@ -7,3 +7,10 @@ export type { Message, Thread, ThreadPort, ThreadProgramName, Threads } from './
 export type { Clock, Random, Timer, Timers } from './time.ts'
 export type { TreeBatch, TreeRow, TreeStore, TreeStores } from './tree-store.ts'
 export type { Logger } from './log.ts'
+export { createFilesJournalDevices } from './files-journal-device.ts'
+export {
+  createInlineThreads,
+  type InlineThreadOptions,
+  type ThreadProgram,
+} from './inline-threads.ts'
+export { prepareFile } from './prepare-file.ts'

@@ -6,7 +6,9 @@ import type { Threads } from './threads.ts'
 import type { Clock, Random, Timers } from './time.ts'
 import type { TreeStores } from './tree-store.ts'
 
-/** The outside world of one node. Everything that touches it receives the part it needs, by name. */
+/**
+ * The outside world of one node. Everything that touches it receives the part it needs, by name.
+ */
 export interface Io {
   readonly files: Files
   readonly network: Network

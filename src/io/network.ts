@@ -1,4 +1,5 @@
-// Streams of bytes between nodes. A connection has one handler; nothing is delivered before `start`.
+// Streams of bytes between nodes. A connection has one handler; nothing is delivered before
+// `start`.
 
 export interface Address {
   readonly host: string
@@ -6,7 +7,9 @@ export interface Address {
 }
 
 export interface ConnectionHandler {
-  /** Bytes as they came. The chunk belongs to the handler: it is never reused by the sender of it. */
+  /**
+   * Bytes as they came. The chunk belongs to the handler: it is never reused by the sender of it.
+   */
   data(chunk: Buffer): void
   /** What `write` refused to count as taken (it returned false) has left: write again. */
   drain(): void
@@ -18,8 +21,9 @@ export interface Connection {
   readonly remote: Address
   start(handler: ConnectionHandler): void
   /**
-   * Queues bytes, without a copy: they must not change before `flushed` was called (it is called with the error when the
-   * connection ended first). Returns false when more should wait for `drain`.
+   * Queues bytes, without a copy: they must not change before `flushed` was called (it is called
+   * with the error when the connection ended first). Returns false when more should wait for
+   * `drain`.
    */
   write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean
   /** Bytes queued and not yet given to the system. */

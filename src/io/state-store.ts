@@ -1,5 +1,5 @@
-// A SQLite database that holds a replicated state. Commands run inside one transaction with the position they came from, so
-// that applied state and applied position cannot part.
+// A SQLite database that holds a replicated state. Commands run inside one transaction with the
+// position they came from, so that applied state and applied position cannot part.
 
 export type SqlValue = null | number | bigint | string | Uint8Array
 
@@ -13,11 +13,17 @@ export interface SqlTransaction {
 }
 
 export interface StateStore {
-  /** Runs `work` in one transaction. It is there whole or not at all. Not durable by itself unless `durable`. */
+  /**
+   * Runs `work` in one transaction. It is there whole or not at all. Not durable by itself unless
+   * `durable`.
+   */
   transact<T>(work: (transaction: SqlTransaction) => T, options?: { durable?: boolean }): Promise<T>
   /** Reads outside any transaction of `transact`; a statement that would write fails. */
   query(sql: string, values: readonly SqlValue[]): Promise<SqlRow[]>
-  /** A copy of the database at one point, as chunks of at most `chunkBytes`; commands may go on meanwhile. */
+  /**
+   * A copy of the database at one point, as chunks of at most `chunkBytes`; commands may go on
+   * meanwhile.
+   */
   snapshot(chunkBytes: number): AsyncIterable<Uint8Array>
   close(): Promise<void>
 }
@@ -25,7 +31,10 @@ export interface StateStore {
 export interface StateStores {
   /** Opens or creates the database at `path`. */
   open(path: string): Promise<StateStore>
-  /** Replaces what is at `path` by the chunks of a snapshot, atomically; the caller has verified them. */
+  /**
+   * Replaces what is at `path` by the chunks of a snapshot, atomically; the caller has verified
+   * them.
+   */
   restore(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void>
   /** Removes the database and its side files. */
   remove(path: string): Promise<void>

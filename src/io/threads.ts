@@ -1,5 +1,6 @@
-// Threads talk by messages only. A thread's program is a module of this package, named by its path under `src` without
-// extension, that exports `run(port, io)`; so that a simulator can run the same program in its own thread.
+// Threads talk by messages only. A thread's program is a module of this package, named by its path
+// under `src` without extension, that exports `run(port, io)`; so that a simulator can run the same
+// program in its own thread.
 
 export type Message = unknown
 
@@ -10,7 +11,10 @@ export interface ThreadPort {
 }
 
 export interface Thread extends ThreadPort {
-  /** Resolves, never rejects, when the thread ended: with the error that ended it, or undefined after `terminate`. */
+  /**
+   * Resolves, never rejects, when the thread ended: with the error that ended it, or undefined
+   * after `terminate`.
+   */
   readonly ended: Promise<Error | undefined>
   terminate(): Promise<void>
 }

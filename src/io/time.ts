@@ -1,7 +1,10 @@
 export interface Clock {
   /** Milliseconds with fractions since some start, never going back. */
   monotonicMs(): number
-  /** Milliseconds since 1970, may jump. For people and for BookKeeper's creation times, never for decisions. */
+  /**
+   * Milliseconds since 1970, may jump. For people and for BookKeeper's creation times, never for
+   * decisions.
+   */
   wallMs(): number
 }
 

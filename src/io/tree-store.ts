@@ -1,5 +1,5 @@
-// Durable rows of the metadata tree, one SQLite file. It knows nothing of ZooKeeper's rules: those are a pure reducer in
-// `metadata/tree` that reads rows, decides, and commits changed rows.
+// Durable rows of the metadata tree, one SQLite file. It knows nothing of ZooKeeper's rules: those
+// are a pure reducer in `metadata/tree` that reads rows, decides, and commits changed rows.
 
 /** One node of the tree. 64-bit fields are safe integers except `owner`, a session id. */
 export interface TreeRow {
@@ -24,12 +24,18 @@ export interface TreeRow {
 export interface TreeBatch {
   readonly put: readonly TreeRow[]
   readonly remove: readonly string[]
-  /** Small named values kept in the same transaction (last zxid, sessions, request ids); undefined removes. */
+  /**
+   * Small named values kept in the same transaction (last zxid, sessions, request ids); undefined
+   * removes.
+   */
   readonly facts: ReadonlyMap<string, Uint8Array | undefined>
 }
 
 export interface TreeStore {
-  /** Rows in the order asked; undefined where there is none. Sees everything committed before the call. */
+  /**
+   * Rows in the order asked; undefined where there is none. Sees everything committed before the
+   * call.
+   */
   get(paths: readonly string[]): Promise<(TreeRow | undefined)[]>
   /** Names (not paths) of the children, sorted by code unit. */
   children(path: string): Promise<string[]>
@@ -38,7 +44,10 @@ export interface TreeStore {
   /** Paths of all container and TTL nodes, sorted. */
   expirable(): Promise<string[]>
   facts(prefix: string): Promise<Map<string, Uint8Array>>
-  /** All of the batch or nothing, durable on return. After a rejection the store is dead: its outcome is unknown. */
+  /**
+   * All of the batch or nothing, durable on return. After a rejection the store is dead: its
+   * outcome is unknown.
+   */
   commit(batch: TreeBatch): Promise<void>
   close(): Promise<void>
 }

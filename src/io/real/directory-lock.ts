@@ -1,7 +1,9 @@
-// The exclusive claim on a directory. An exclusive SQLite transaction on DIRECTORY/LOCK keeps out other processes and, since
-// SQLite's lock table is one for the process, other holders in this one, in any thread. Nothing has to be cleaned up after a
-// crash. LOCK.holder names the holder for people. After an fsync error it is renamed to LOCK.poisoned, which needs no space:
-// from then on, a lock by the same process (its number and time of start) fails, in whatever thread it is asked for.
+// The exclusive claim on a directory. An exclusive SQLite transaction on DIRECTORY/LOCK keeps out
+// other processes and, since SQLite's lock table is one for the process, other holders in this one,
+// in any thread. Nothing has to be cleaned up after a crash. LOCK.holder names the holder for
+// people. After an fsync error it is renamed to LOCK.poisoned, which needs no space: from then on,
+// a lock by the same process (its number and time of start) fails, in whatever thread it is asked
+// for.
 
 import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -29,7 +31,10 @@ export function lockDirectory(directory: string): DirectoryLock {
   return new HeldLock(real, database)
 }
 
-/** From now on this process cannot lock the directory; other processes can, once this one has let go. */
+/**
+ * From now on this process cannot lock the directory; other processes can, once this one has let
+ * go.
+ */
 export function poisonDirectory(directory: string): void {
   let real = directory
   try {
@@ -78,14 +83,17 @@ function takeTransaction(directory: string): SqliteDatabase {
 function inUse(directory: string): QuireError {
   const pid = Number(readText(join(directory, 'LOCK.holder')).split(' ')[0])
   const who = pid === process.pid ? 'by this process' : pid > 0 ? `by process ${pid}` : 'elsewhere'
-  const text = `${directory} is in use ${who}: close the other node, or give this one a directory of its own`
+  const next = 'close the other node, or give this one a directory of its own'
+  const text = `${directory} is in use ${who}: ${next}`
   return new QuireError('QUIRE_DIRECTORY_IN_USE', text, { facts: { path: directory, pid } })
 }
 
 function refusePoisoned(directory: string): void {
   const marked = readText(join(directory, 'LOCK.poisoned')) === processIdentity()
   if (!marked && !poisonedHere().has(directory)) return
-  const text = `${directory} had an fsync error: what its disk holds can only be told by a new process; end this one, check the disk, start again`
+  const text =
+    `${directory} had an fsync error: what its disk holds can only be told by a new process; ` +
+    'end this one, check the disk, start again'
   throw new QuireError('QUIRE_DIRECTORY_POISONED', text, { facts: { path: directory } })
 }
 
@@ -95,7 +103,10 @@ function poisonedHere(): Set<string> {
   return (store[poisonedKey] ??= new Set())
 }
 
-/** The same in all threads of a process, different in every other process, also one with the same number. */
+/**
+ * The same in all threads of a process, different in every other process, also one with the same
+ * number.
+ */
 function processIdentity(): string {
   const fields = readText('/proc/self/stat').split(') ')[1]?.split(' ')
   const ticks = fields?.[19]

@@ -1,4 +1,5 @@
-// Errors of the operating system about files, as Quire's: the code says what kind, the sentence what to do.
+// Errors of the operating system about files, as Quire's: the code says what kind, the sentence
+// what to do.
 
 import { QuireError, messageOf, type ErrorCode } from '../../errors.ts'
 
@@ -17,7 +18,8 @@ const advice: Partial<Record<ErrorCode, string>> = {
   QUIRE_DIRECTORY_DENIED: 'give it to the user that runs this process, writable',
   QUIRE_DISK_FULL: 'free space on its disk; what was acknowledged before is safe',
   QUIRE_FSYNC_FAILED:
-    'what the disk holds is unknown until it is read again: end this process, check the disk, start anew',
+    'what the disk holds is unknown until it is read again: ' +
+    'end this process, check the disk, start anew',
 }
 
 /** The system's code of an error (`ENOENT`), or an empty text. */
@@ -26,7 +28,9 @@ export function systemCode(error: unknown): string {
   return typeof error.code === 'string' ? error.code : ''
 }
 
-/** The Quire error of a failed operation on `path`; `doing` completes the sentence "could not …". */
+/**
+ * The Quire error of a failed operation on `path`; `doing` completes the sentence "could not …".
+ */
 export function fileError(error: unknown, path: string, doing: string): QuireError {
   if (QuireError.is(error)) return error
   return sentence(codes.get(systemCode(error)) ?? 'QUIRE_IO', { error, path, doing })

@@ -55,13 +55,17 @@ class RealFile implements OpenFile {
   }
 
   async write(bytes: Uint8Array, at: number): Promise<void> {
-    await attempt(this.#path, 'write', async () => {
-      let done = 0
+    let done = 0
+    try {
       while (done < bytes.length) {
         const step = await this.#handle.write(bytes, done, bytes.length - done, at + done)
         done += step.bytesWritten
       }
-    })
+    } catch (error) {
+      const failure = fileError(error, this.#path, 'write')
+      failure.facts['writtenBytes'] = done
+      throw failure
+    }
   }
 
   datasync(): Promise<void> {
@@ -112,7 +116,10 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-/** A directory that was found may be left by a process that was killed before it could sync the name. */
+/**
+ * A directory that was found may be left by a process that was killed before it could sync the
+ * name.
+ */
 async function syncParent(path: string): Promise<void> {
   try {
     await syncDirectory(dirname(path))

@@ -1,4 +1,5 @@
-// TCP by Node's sockets: no delay, keep-alive, no copies. Whatever goes wrong ends in one `close` of the handler.
+// TCP by Node's sockets: no delay, keep-alive, no copies. Whatever goes wrong ends in one `close`
+// of the handler.
 
 import net from 'node:net'
 import { abortedError, messageOf, QuireError } from '../../errors.ts'
@@ -22,7 +23,8 @@ function listen(address: Address, accept: (connection: Connection) => void): Pro
     server.once('error', (error) => reject(listenError(error, address)))
     server.listen({ host: address.host, port: address.port }, () => {
       server.removeAllListeners('error')
-      // A connection that could not be accepted (no descriptor left) is lost to its peer, who sees that; the listener lives on.
+      // A connection that could not be accepted (no descriptor left) is lost to its peer, who sees
+      // that; the listener lives on.
       server.on('error', () => undefined)
       resolve(new ServerListener(server, address))
     })
@@ -174,7 +176,10 @@ function timeoutError(address: Address, timeoutMs: number): QuireError {
   return new QuireError('QUIRE_TIMEOUT', text, { facts: { address, timeoutMs } })
 }
 
-/** An error given to `destroy` by the owner stays as it is; the system's becomes QUIRE_CONNECTION_LOST. */
+/**
+ * An error given to `destroy` by the owner stays as it is; the system's becomes
+ * QUIRE_CONNECTION_LOST.
+ */
 function lostError(error: Error, remote: Address): Error {
   if (systemCode(error) === '' || QuireError.is(error)) return error
   const text = `the connection to ${name(remote)} was lost (${systemCode(error)})`

@@ -1,4 +1,5 @@
-// The guard before anything native is loaded: better-sqlite3 13 ends Node 20 with a segmentation fault, not an error.
+// The guard before anything native is loaded: better-sqlite3 13 ends Node 20 with a segmentation
+// fault, not an error.
 
 import { QuireError } from '../../errors.ts'
 
@@ -8,9 +9,7 @@ const least = { major: 22, minor: 19 }
 export function requireNodeVersion(version: string = process.versions.node): void {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (major > least.major || (major === least.major && minor >= least.minor)) return
-  throw new QuireError(
-    'QUIRE_NODE_VERSION',
-    `Quire needs Node ${least.major}.${least.minor} or newer, and this is Node ${version}: install a newer Node and start again`,
-    { facts: { version } },
-  )
+  const needed = `Quire needs Node ${least.major}.${least.minor} or newer`
+  const text = `${needed}, and this is Node ${version}: install a newer Node and start again`
+  throw new QuireError('QUIRE_NODE_VERSION', text, { facts: { version } })
 }

@@ -1,5 +1,5 @@
-// Where this package's own files are at run time: beside this module, or, when a user's program was bundled and
-// `import.meta.url` is the bundle, wherever the package is installed.
+// Where this package's own files are at run time: beside this module, or, when a user's program was
+// bundled and `import.meta.url` is the bundle, wherever the package is installed.
 
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -38,7 +38,7 @@ function installed(specifier: string): string {
   }
   throw new QuireError(
     'QUIRE_IO',
-    `${specifier} was not found: a bundled program still needs the package quire-log installed beside it`,
+    `${specifier} was not found: a bundled program still needs quire-log installed beside it`,
     { cause },
   )
 }

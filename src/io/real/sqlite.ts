@@ -1,4 +1,5 @@
-// The one place that loads better-sqlite3: after the version guard, and by a `require` that no bundler follows.
+// The one place that loads better-sqlite3: after the version guard, and by a `require` that no
+// bundler follows.
 
 import { dirname } from 'node:path'
 import { fileError, systemCode } from './file-errors.ts'
@@ -31,7 +32,10 @@ export interface SqliteDatabase {
   prepare(sql: string): SqliteStatement
   exec(sql: string): unknown
   pragma(source: string, options?: { simple?: boolean }): unknown
-  /** The function, inside a transaction when called: committed when it returns, rolled back when it throws. */
+  /**
+   * The function, inside a transaction when called: committed when it returns, rolled back when it
+   * throws.
+   */
   transaction<A extends unknown[], R>(work: (...values: A) => R): (...values: A) => R
   /** Copies the database, a few pages at a time, into a new file. */
   backup(
@@ -54,8 +58,8 @@ type Constructor = new (
 ) => SqliteDatabase
 
 /**
- * Opens or creates a SQLite database. Synchronous, as all of SQLite. Fails with QUIRE_NODE_VERSION, QUIRE_DIRECTORY_MISSING,
- * QUIRE_DIRECTORY_DENIED, QUIRE_DISK_FULL, QUIRE_IO.
+ * Opens or creates a SQLite database. Synchronous, as all of SQLite. Fails with QUIRE_NODE_VERSION,
+ * QUIRE_DIRECTORY_MISSING, QUIRE_DIRECTORY_DENIED, QUIRE_DISK_FULL, QUIRE_IO.
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): SqliteDatabase {
   requireNodeVersion()
@@ -71,7 +75,10 @@ export function openSqlite(path: string, options: SqliteOptions = {}): SqliteDat
   }
 }
 
-/** A SQLite failure as Quire's error: full disks, missing and denied files have their codes, the rest is QUIRE_IO. */
+/**
+ * A SQLite failure as Quire's error: full disks, missing and denied files have their codes, the
+ * rest is QUIRE_IO.
+ */
 export function sqliteError(error: unknown, path: string, doing: string): Error {
   const code = systemCode(error)
   const known = translations.find(([prefix]) => code.startsWith(prefix))?.[1]
