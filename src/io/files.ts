@@ -41,9 +41,9 @@ export interface DirectoryLock {
 
 /**
  * All failures are `QuireError`: QUIRE_DIRECTORY_MISSING (no such file or directory),
- * QUIRE_DIRECTORY_DENIED (permission), QUIRE_DISK_FULL (no space, or quota), QUIRE_FSYNC_FAILED
- * (any failure of a sync), QUIRE_IO (everything else), with the system's error as cause and
- * `facts.path`.
+ * QUIRE_DIRECTORY_DENIED (permission), QUIRE_DISK_FULL (no space, or quota: `facts.writtenBytes` of
+ * a write counts what was written), QUIRE_FSYNC_FAILED (any failure of a sync), QUIRE_IO
+ * (everything else), with the system's error as cause and `facts.path`.
  */
 export interface Files {
   open(path: string, mode: OpenMode): Promise<OpenFile>

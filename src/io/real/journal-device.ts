@@ -68,7 +68,7 @@ class ThreadJournalDevice implements JournalDevice {
   #waiting = false
   #lastId = 0
   #dead: QuireError | undefined
-  #idle: (() => void)[] = []
+  readonly #idle: (() => void)[] = []
 
   constructor(files: Files, thread: Thread) {
     this.#files = files
