@@ -1,8 +1,10 @@
-// CRC-32C (Castagnoli: reflected polynomial 0x82F63B78, initial value and final xor FFFFFFFF): digests of entries, and
-// checksums of the journal. Native where it pays: calling out costs as much as some hundred bytes cost here.
+// CRC-32C (Castagnoli: reflected polynomial 0x82F63B78, initial value and final xor FFFFFFFF):
+// digests of entries, and checksums of the journal. Native where it pays: calling out costs as much
+// as some hundred bytes cost here.
 //
-// The native module is loaded by `require`, so that neither a bundler nor a platform without a prebuilt binary breaks the
-// import; what became of it is in `crc32cEngine`, for the log and the tests.
+// The native module is loaded by `require`, so that neither a bundler nor a platform without a
+// prebuilt binary breaks the import; what became of it is in `crc32cEngine`, for the log and the
+// tests.
 
 import { createRequire } from 'node:module'
 import { messageOf, QuireError } from '../errors.ts'
@@ -16,7 +18,10 @@ export interface Crc32cEngine {
   readonly reason: string
 }
 
-/** From this many bytes the native code is faster (measured: calling it costs what 300 bytes cost here). */
+/**
+ * From this many bytes the native code is faster (measured: calling it costs what 300 bytes cost
+ * here).
+ */
 const nativeBytesMin = 320
 
 const checkInput = Buffer.from('123456789')
@@ -96,8 +101,9 @@ if (ownResult !== checkValue) {
 }
 
 /**
- * CRC-32C of bytes[start, end) as an unsigned number. `seed`, the value of what came before, resumes it: the result is that
- * of the concatenation; 0 begins. Bytes over shared memory will do. The range must lie inside.
+ * CRC-32C of bytes[start, end) as an unsigned number. `seed`, the value of what came before,
+ * resumes it: the result is that of the concatenation; 0 begins. Bytes over shared memory will do.
+ * The range must lie inside.
  */
 export function crc32c(bytes: Uint8Array, start: number, end: number, seed: number = 0): number {
   if (end - start < nativeBytesMin || native.run === undefined) {
