@@ -19,6 +19,7 @@ export interface ConnectionHandler {
 
 export interface Connection {
   readonly remote: Address
+  /** Begins delivery. Called again, it hands the connection over to another handler. */
   start(handler: ConnectionHandler): void
   /**
    * Queues bytes, without a copy: they must not change before `flushed` was called (it is called

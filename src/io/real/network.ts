@@ -103,13 +103,15 @@ class SocketConnection implements Connection {
   }
 
   start(handler: ConnectionHandler): void {
+    const isTakeover = this.#handler !== undefined
     this.#handler = handler
+    if (isTakeover) return
     if (this.#closed) {
-      setImmediate(() => handler.close(this.#error))
+      setImmediate(() => this.#handler?.close(this.#error))
       return
     }
-    this.#socket.on('data', (chunk: Buffer) => handler.data(chunk))
-    this.#socket.on('drain', () => handler.drain())
+    this.#socket.on('data', (chunk: Buffer) => this.#handler?.data(chunk))
+    this.#socket.on('drain', () => this.#handler?.drain())
     this.#socket.resume()
   }
 
