@@ -56,6 +56,7 @@ export const errorCodes = {
   // logs and what stands on them
   QUIRE_NOT_OWNER: { retryable: true },
   QUIRE_TRUNCATED: { retryable: false },
+  QUIRE_LOG_CORRUPT: { retryable: false },
   QUIRE_SNAPSHOT_CORRUPT: { retryable: false },
   QUIRE_STATE_DIVERGED: { retryable: false },
   QUIRE_COMMAND_FAILED: { retryable: false },
