@@ -1,6 +1,7 @@
-// 64-bit integers without BigInt: as two unsigned 32-bit halves (ledger ids, transaction ids) or as a safe
-// integer (entry ids, positions, lengths). What no safe integer holds becomes an infinity of its
-// sign, which compares as it should and which nobody ever stored. Callers check bounds.
+// Integers of 64 bits without BigInt: as two unsigned 32-bit halves (ledger ids, transaction ids)
+// or as a safe integer (entry ids, positions, lengths). What no safe integer holds becomes an
+// infinity of its sign, which compares as it should and which nobody ever stored. Callers check
+// bounds.
 
 const two32 = 4_294_967_296
 const highMax = 0x1f_ffff
