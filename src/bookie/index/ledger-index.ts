@@ -49,6 +49,10 @@ export const ledgerFlags = {
   deleted: 8,
   /** Somebody waits for its last confirmed position: the owner of the index keeps who. */
   watched: 16,
+  /** The fence has its record in the journal. */
+  fenceRecorded: 32,
+  /** Deleted, and its entries are given up. */
+  buried: 64,
 } as const
 const kindShift = 8
 const kinds = { none: 0, single: 1, cell: 2, blocks: 3 } as const
@@ -278,19 +282,23 @@ export class LedgerIndex {
     for (const at of [word.key, word.entries, word.lacLow, word.maxLow, word.highs, word.extra]) {
       this.#ledgers.set(ledger, at, 0)
     }
-    this.#ledgers.set(ledger, word.flags, ledgerFlags.inUse | ledgerFlags.deleted)
+    this.#ledgers.set(
+      ledger,
+      word.flags,
+      ledgerFlags.inUse | ledgerFlags.deleted | ledgerFlags.buried,
+    )
     this.#extras.set(this.#extraOf(ledger), extra.low, second)
   }
 
   /** When a remembered ledger was deleted. */
   buriedSecond(ledger: number): number {
-    invariant(this.has(ledger, ledgerFlags.deleted), 'a ledger that was deleted')
+    invariant(this.has(ledger, ledgerFlags.buried), 'a ledger that was deleted')
     return this.#extras.get(this.#ledgers.get(ledger, word.extra), extra.low)
   }
 
   /** Forgets a ledger that was buried. */
   forget(ledger: number): void {
-    invariant(this.has(ledger, ledgerFlags.deleted), 'only a buried ledger is forgotten')
+    invariant(this.has(ledger, ledgerFlags.buried), 'only a buried ledger is forgotten')
     this.#extras.release(this.#ledgers.get(ledger, word.extra))
     this.#byId.remove(ledger, mix(this.idHigh(ledger), this.idLow(ledger), this.#seed))
     this.#ledgers.release(ledger)

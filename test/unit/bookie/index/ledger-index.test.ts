@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import t from 'tap'
 import { ledgerFlags, LedgerIndex, maxStoredId } from '../../../../src/bookie/index/ledger-index.ts'
 import { PagedWords, recordsPerPage } from '../../../../src/bookie/index/paged-words.ts'
