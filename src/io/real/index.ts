@@ -1,9 +1,7 @@
 // The real outside world, put together.
 
-import { QuireError } from '../../errors.ts'
 import type { Io } from '../io.ts'
-import type { StateStores } from '../state-store.ts'
-import type { TreeStores } from '../tree-store.ts'
+import { missingStores } from '../missing-stores.ts'
 import { files } from './files.ts'
 import { createJournalDevices } from './journal-device.ts'
 import { network } from './network.ts'
@@ -22,19 +20,9 @@ export function createIo(parts: Partial<Io> = {}): Io {
     random,
     threads,
     journals: createJournalDevices(files, () => startThread('io/real/journal-thread')),
-    trees: notBuilt,
-    states: notBuilt,
+    trees: missingStores,
+    states: missingStores,
     environment: (name) => start[name],
     ...parts,
   }
-}
-
-const notBuilt: TreeStores & StateStores = {
-  open: async (path) => missing(path),
-  restore: async (path) => missing(path),
-  remove: async (path) => missing(path),
-}
-
-function missing(path: string): never {
-  throw new QuireError('QUIRE_UNSUPPORTED', `no store for ${path} was given to createIo`)
 }

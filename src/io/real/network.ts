@@ -2,9 +2,15 @@
 // of the handler.
 
 import net from 'node:net'
-import { abortedError, messageOf, QuireError } from '../../errors.ts'
+import { abortedError, type QuireError } from '../../errors.ts'
 import type { Address, Connection, ConnectionHandler, Listener, Network } from '../network.ts'
-import { systemCode } from './file-errors.ts'
+import {
+  connectError,
+  endedError,
+  listenError,
+  lostError,
+  timeoutError,
+} from '../network-errors.ts'
 
 /** Bytes that a connection queues before `write` says to wait. */
 const highWaterBytes = 256 * 1024
@@ -151,45 +157,4 @@ class SocketConnection implements Connection {
 
 function remoteOf(socket: net.Socket, listener: Address): Address {
   return { host: socket.remoteAddress ?? listener.host, port: socket.remotePort ?? 0 }
-}
-
-function name(address: Address): string {
-  return `${address.host}:${address.port}`
-}
-
-function listenError(error: unknown, address: Address): QuireError {
-  const details = { cause: error, facts: { address } }
-  if (systemCode(error) === 'EADDRINUSE') {
-    const text = `${name(address)} is in use by another program: stop it, or listen elsewhere`
-    return new QuireError('QUIRE_ADDRESS_IN_USE', text, details)
-  }
-  const text = `could not listen on ${name(address)}: ${messageOf(error)}`
-  return new QuireError('QUIRE_IO', text, details)
-}
-
-function connectError(error: unknown, address: Address): QuireError {
-  const why = systemCode(error) || messageOf(error)
-  const text = `could not connect to ${name(address)} (${why}): is the node running and reachable?`
-  return new QuireError('QUIRE_CONNECTION_LOST', text, { cause: error, facts: { address } })
-}
-
-function timeoutError(address: Address, timeoutMs: number): QuireError {
-  const text = `${name(address)} did not accept the connection within ${timeoutMs} ms`
-  return new QuireError('QUIRE_TIMEOUT', text, { facts: { address, timeoutMs } })
-}
-
-/**
- * An error given to `destroy` by the owner stays as it is; the system's becomes
- * QUIRE_CONNECTION_LOST.
- */
-function lostError(error: Error, remote: Address): Error {
-  if (systemCode(error) === '' || QuireError.is(error)) return error
-  const text = `the connection to ${name(remote)} was lost (${systemCode(error)})`
-  return new QuireError('QUIRE_CONNECTION_LOST', text, { cause: error, facts: { address: remote } })
-}
-
-function endedError(remote: Address): QuireError {
-  return new QuireError('QUIRE_CONNECTION_LOST', `the connection to ${name(remote)} has ended`, {
-    facts: { address: remote },
-  })
 }

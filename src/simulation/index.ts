@@ -1,0 +1,7 @@
+export { createSimulatedIo, type SimulatedParts } from './io.ts'
+export { World, type WorldOptions } from './world.ts'
+export { afterPowerLoss, type CrashMode } from './crash.ts'
+export type { Disk, DiskOptions } from './disk.ts'
+export type { DiskFaults, NetworkFaults, NextFault } from './faults.ts'
+export type { SimulatedNode, SimulatedProcess } from './node.ts'
+export type { ThreadPrograms } from './threads.ts'

@@ -1,0 +1,45 @@
+// The simulated outside world of one node, put together: the same shape as the real one.
+
+import { createFilesJournalDevices } from '../io/files-journal-device.ts'
+import type { Io } from '../io/io.ts'
+import { missingStores } from '../io/missing-stores.ts'
+import type { StateStores } from '../io/state-store.ts'
+import type { TreeStores } from '../io/tree-store.ts'
+import { createSimulatedFiles } from './files.ts'
+import { createSimulatedNetwork } from './network.ts'
+import { simulatedClock, simulatedRandom, simulatedTimers, type SimulatedProcess } from './node.ts'
+import { createSimulatedThreads, type ThreadPrograms } from './threads.ts'
+import type { World } from './world.ts'
+
+export interface SimulatedParts {
+  /** The programs that its threads run, by name. */
+  readonly programs?: ThreadPrograms
+  readonly trees?: (process: SimulatedProcess) => TreeStores
+  readonly states?: (process: SimulatedProcess) => StateStores
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/**
+ * The world as a new process on the node sees it. The process that ran there before must have been
+ * killed, or lost its power.
+ */
+export function createSimulatedIo(world: World, nodeName: string, parts: SimulatedParts = {}): Io {
+  return ioOf(world, world.node(nodeName).boot(), parts)
+}
+
+function ioOf(world: World, process: SimulatedProcess, parts: SimulatedParts): Io {
+  const files = createSimulatedFiles(process)
+  const inner = (thread: SimulatedProcess) => ioOf(world, thread, parts)
+  return {
+    files,
+    network: createSimulatedNetwork(world.cables, process),
+    clock: simulatedClock(process),
+    timers: simulatedTimers(process),
+    random: simulatedRandom(process),
+    threads: createSimulatedThreads(process, parts.programs ?? {}, inner),
+    journals: createFilesJournalDevices(files),
+    trees: parts.trees?.(process) ?? missingStores,
+    states: parts.states?.(process) ?? missingStores,
+    environment: (name) => parts.environment?.[name],
+  }
+}

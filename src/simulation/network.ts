@@ -1,0 +1,197 @@
+// The simulated network: who listens where, which directions are cut, and the making of
+// connections. Streams themselves are in `connection.ts`. A node is reached by its name;
+// `localhost` and `127.0.0.1` are the node itself.
+
+import { abortedError, type QuireError } from '../errors.ts'
+import { connectError, listenError, timeoutError } from '../io/network-errors.ts'
+import type { Address, Connection, Listener, Network } from '../io/network.ts'
+import { connectionPair, type SimulatedConnection } from './connection.ts'
+import { defaultNetworkFaults, type NetworkFaults } from './faults.ts'
+import { systemError } from './disk.ts'
+import type { SimulatedNode, SimulatedProcess } from './node.ts'
+import type { Scheduler } from './scheduler.ts'
+
+interface Listening {
+  readonly process: SimulatedProcess
+  readonly accept: (connection: Connection) => void
+}
+
+const firstPort = 40_000
+
+/** The cables between the nodes of a world. */
+export class SimulatedCables {
+  readonly faults: NetworkFaults = defaultNetworkFaults()
+  readonly scheduler: Scheduler
+  readonly #listening = new Map<string, Listening>()
+  readonly #cut = new Set<string>()
+  readonly #connections = new Set<SimulatedConnection>()
+  readonly #node: (name: string) => SimulatedNode | undefined
+  #lastPort = firstPort
+
+  constructor(scheduler: Scheduler, node: (name: string) => SimulatedNode | undefined) {
+    this.scheduler = scheduler
+    this.#node = node
+  }
+
+  /** Nothing gets from one node to the other; the other direction stays as it is. */
+  cut(from: string, to: string): void {
+    this.#cut.add(`${from}>${to}`)
+  }
+
+  /** Two groups that cannot reach one another, in either direction. */
+  partition(one: readonly string[], other: readonly string[]): void {
+    for (const left of one) {
+      for (const right of other) {
+        this.cut(left, right)
+        this.cut(right, left)
+      }
+    }
+  }
+
+  heal(): void {
+    this.#cut.clear()
+  }
+
+  isCut(from: SimulatedNode, to: SimulatedNode): boolean {
+    return from !== to && this.#cut.has(`${from.name}>${to.name}`)
+  }
+
+  latencyMs(from: SimulatedNode, to: SimulatedNode): number {
+    const range = from === to ? this.faults.loopbackMs : this.faults.latencyMs
+    return this.scheduler.between(range, 'net.latency')
+  }
+
+  /** The connections that are open, in the order they were made. */
+  connections(): SimulatedConnection[] {
+    return [...this.#connections]
+  }
+
+  forget(connection: SimulatedConnection): void {
+    this.#connections.delete(connection)
+  }
+
+  /**
+   * What the system does for a process that was killed; without power, it does nothing, and the
+   * others find out late.
+   */
+  processEnded(process: SimulatedProcess, hasPower: boolean): void {
+    for (const connection of this.connections()) {
+      if (connection.process === process || connection.process.parent === process) {
+        connection.processEnded(hasPower)
+      }
+    }
+  }
+
+  listen(process: SimulatedProcess, asked: Address, accept: Listening['accept']): Listener {
+    const port = asked.port === 0 ? ++this.#lastPort : asked.port
+    const key = `${process.node.name}:${port}`
+    if (this.#listening.get(key)?.process.alive === true) {
+      throw listenError(systemError('EADDRINUSE', key), asked)
+    }
+    const listening = { process, accept }
+    this.#listening.set(key, listening)
+    return {
+      address: { host: asked.host, port },
+      close: async () => {
+        if (this.#listening.get(key) === listening) this.#listening.delete(key)
+      },
+    }
+  }
+
+  /** A packet that asks for a connection has got to where it was sent, or not. */
+  arrive(
+    process: SimulatedProcess,
+    address: Address,
+  ): SimulatedConnection | QuireError | undefined {
+    const isLocal = address.host === 'localhost' || address.host === '127.0.0.1'
+    const node = isLocal ? process.node : this.#node(address.host)
+    if (node === undefined) return connectError(systemError('ENOTFOUND', address.host), address)
+    if (node.isDark || this.isCut(process.node, node) || this.isCut(node, process.node)) {
+      return undefined
+    }
+    const listening = this.#listening.get(`${node.name}:${address.port}`)
+    if (listening === undefined || !listening.process.alive) {
+      return connectError(systemError('ECONNREFUSED', address.host), address)
+    }
+    const [near, far] = connectionPair(this, {
+      near: process,
+      far: listening.process,
+      nearAddress: { host: process.node.name, port: ++this.#lastPort },
+      farAddress: address,
+    })
+    this.#connections.add(near).add(far)
+    const call = () => listening.accept(far)
+    this.scheduler.schedule(listening.process, 0, { label: 'net.accept', call })
+    return near
+  }
+}
+
+export function createSimulatedNetwork(
+  cables: SimulatedCables,
+  process: SimulatedProcess,
+): Network {
+  return {
+    listen: (address, accept) =>
+      process.later('net.listen', [0, 0.1], () => cables.listen(process, address, accept)),
+    connect: (address, options) =>
+      new Promise((resolve, reject) => {
+        new Attempt(cables, process, { address, resolve, reject }).start(options)
+      }),
+  }
+}
+
+interface AttemptOutcome {
+  readonly address: Address
+  readonly resolve: (connection: Connection) => void
+  readonly reject: (error: QuireError) => void
+}
+
+class Attempt {
+  readonly #cables: SimulatedCables
+  readonly #process: SimulatedProcess
+  readonly #outcome: AttemptOutcome
+  #settled = false
+
+  constructor(cables: SimulatedCables, process: SimulatedProcess, outcome: AttemptOutcome) {
+    this.#cables = cables
+    this.#process = process
+    this.#outcome = outcome
+  }
+
+  start(options: { timeoutMs: number; signal?: AbortSignal | undefined }): void {
+    const { timeoutMs, signal } = options
+    if (signal?.aborted === true) return this.#fail(abortedError(signal))
+    signal?.addEventListener('abort', () => this.#fail(abortedError(signal)), { once: true })
+    const giveUp = () => this.#fail(timeoutError(this.#outcome.address, timeoutMs))
+    this.#at(timeoutMs, 'net.connect.timeout', giveUp)
+    const { faults, scheduler } = this.#cables
+    const wayMs = scheduler.between(faults.latencyMs, 'net.connect')
+    this.#at(wayMs, 'net.connect.arrives', () => this.#arrived(wayMs))
+  }
+
+  #arrived(wayMs: number): void {
+    if (this.#settled) return
+    const answer = this.#cables.arrive(this.#process, this.#outcome.address)
+    if (answer === undefined) return
+    this.#at(wayMs, 'net.connect.answered', () => {
+      if (answer instanceof Error) this.#fail(answer)
+      else if (this.#settled) answer.destroy()
+      else this.#succeed(answer)
+    })
+  }
+
+  #succeed(connection: Connection): void {
+    this.#settled = true
+    this.#outcome.resolve(connection)
+  }
+
+  #fail(error: QuireError): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#outcome.reject(error)
+  }
+
+  #at(delayMs: number, label: string, call: () => void): void {
+    this.#cables.scheduler.schedule(this.#process, delayMs, { label, call })
+  }
+}

@@ -1,0 +1,167 @@
+// A simulated machine and the processes on it. A machine has a disk and a clock that outlive its
+// processes; a process that was killed never hears of anything again: what it was waiting for is
+// never settled.
+
+import { QuireError } from '../errors.ts'
+import type { Clock, Random, Timers } from '../io/time.ts'
+import { Disk, type DiskOptions } from './disk.ts'
+import { defaultDiskFaults, type DiskFaults } from './faults.ts'
+import type { SeededRandom } from './random.ts'
+import type { EventOwner, Scheduler } from './scheduler.ts'
+
+export interface ClockFaults {
+  /** Added to the wall clock. */
+  wallOffsetMs: number
+  /** How much faster than true time: 0.0005 gains half a millisecond a second. */
+  drift: number
+}
+
+export class SimulatedNode {
+  readonly name: string
+  readonly scheduler: Scheduler
+  readonly clockFaults: ClockFaults = { wallOffsetMs: 0, drift: 0 }
+  readonly diskFaults: DiskFaults = defaultDiskFaults()
+  /** Replaced when the power fails. */
+  disk: Disk
+  /** The process of the present boot, if there is one. */
+  process: SimulatedProcess | undefined
+  /** True from a loss of power to the next boot: nothing answers, not even a refusal. */
+  isDark = false
+  pausedUntilMs = 0
+  boots = 0
+  /** Directories and who has them locked. */
+  readonly locks: Map<string, SimulatedProcess> = new Map()
+
+  constructor(scheduler: Scheduler, name: string, disk: DiskOptions) {
+    this.scheduler = scheduler
+    this.name = name
+    this.disk = new Disk(disk)
+  }
+
+  /** Starts a process; the one before it must have ended. */
+  boot(): SimulatedProcess {
+    if (this.process?.alive === true) {
+      throw new QuireError('QUIRE_INVARIANT', `${this.name} runs already`)
+    }
+    this.boots += 1
+    this.isDark = false
+    this.process = new SimulatedProcess(this, undefined)
+    return this.process
+  }
+}
+
+/** A process, or a thread of one. */
+export class SimulatedProcess implements EventOwner {
+  readonly node: SimulatedNode
+  readonly parent: SimulatedProcess | undefined
+  readonly startedMs: number
+  readonly poisoned: Set<string>
+  readonly label: string
+  readonly random: SeededRandom
+  /** What to do with an error that nobody caught; by default it fails the run. */
+  onFailure: (error: unknown) => void
+  #alive = true
+  #threads = 0
+
+  constructor(node: SimulatedNode, parent: SimulatedProcess | undefined) {
+    this.node = node
+    this.parent = parent
+    this.startedMs = parent?.startedMs ?? node.scheduler.nowMs
+    this.poisoned = parent?.poisoned ?? new Set()
+    this.label = parent === undefined ? `${node.name}#${node.boots}` : parent.threadLabel()
+    this.random = node.scheduler.random(this.label)
+    this.onFailure = (error) => node.scheduler.fail(error)
+  }
+
+  get alive(): boolean {
+    return this.#alive && (this.parent?.alive ?? true)
+  }
+
+  get pausedUntilMs(): number {
+    return this.node.pausedUntilMs
+  }
+
+  threadLabel(): string {
+    this.#threads += 1
+    return `${this.label}.${this.#threads}`
+  }
+
+  startThread(): SimulatedProcess {
+    return new SimulatedProcess(this.node, this)
+  }
+
+  end(): void {
+    this.#alive = false
+  }
+
+  fail(error: unknown): void {
+    this.onFailure(error)
+  }
+
+  /**
+   * The outcome of `work`, done after a delay from the range; an event of its own. Never settled
+   * when the process ends first. How a simulated store makes its synchronous work asynchronous.
+   */
+  later<T>(label: string, rangeMs: readonly [number, number], work: () => T): Promise<T> {
+    const { scheduler } = this.node
+    return new Promise((resolve, reject) => {
+      const call = () => {
+        try {
+          resolve(work())
+        } catch (error) {
+          reject(error)
+        }
+      }
+      scheduler.schedule(this, scheduler.between(rangeMs, label), { label, call })
+    })
+  }
+}
+
+/** 2025-01-01: where the wall clocks of all worlds begin. */
+const wallStartMs = 1_735_689_600_000
+
+export function simulatedClock(process: SimulatedProcess): Clock {
+  const { scheduler, clockFaults } = process.node
+  return {
+    monotonicMs: () => (scheduler.nowMs - process.startedMs) * (1 + clockFaults.drift),
+    wallMs: () =>
+      Math.floor(
+        wallStartMs + scheduler.nowMs * (1 + clockFaults.drift) + clockFaults.wallOffsetMs,
+      ),
+  }
+}
+
+export function simulatedTimers(process: SimulatedProcess): Timers {
+  const { scheduler, clockFaults } = process.node
+  return {
+    after: (delayMs, call) =>
+      scheduler.schedule(process, Math.max(1, delayMs) / (1 + clockFaults.drift), {
+        label: 'timer',
+        call,
+      }),
+    soon: (call) => {
+      scheduler.soon(process, { label: 'soon', call })
+    },
+  }
+}
+
+export function simulatedRandom(process: SimulatedProcess): Random {
+  const source = process.random
+  const bytes = (count: number) =>
+    Buffer.from(Array.from({ length: count }, () => source.below(256)))
+  return {
+    bytes,
+    below: (below) => source.below(below),
+    uuid: () => {
+      const raw = bytes(16)
+      raw[6] = ((raw[6] ?? 0) & 0x0f) | 0x40
+      raw[8] = ((raw[8] ?? 0) & 0x3f) | 0x80
+      const text = raw.toString('hex')
+      const cuts = [0, 8, 12, 16, 20, 32]
+      return cuts
+        .slice(1)
+        .map((to, index) => text.slice(cuts[index], to))
+        .join('-')
+    },
+  }
+}

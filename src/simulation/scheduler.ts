@@ -1,0 +1,200 @@
+// Virtual time: a queue of events by (time, tie-break, order of scheduling), run one at a time with
+// all promises settled in between. Every choice goes through `choose`, so that a run is a list of
+// integers: it can be replayed and shrunk.
+
+import { QuireError } from '../errors.ts'
+import { invariant } from '../invariant.ts'
+import { timers } from '../io/real/time.ts'
+import { EventQueue, type SimulatedEvent } from './event-queue.ts'
+import { hashText, mix, SeededRandom } from './random.ts'
+
+/**
+ * Who an event happens to. A dead owner's events are dropped; a paused one's come when it goes on.
+ */
+export interface EventOwner {
+  readonly alive: boolean
+  readonly pausedUntilMs: number
+  /** An error that nobody caught. */
+  fail(error: unknown): void
+}
+
+export interface Scheduled {
+  cancel(): void
+}
+
+export interface SchedulerOptions {
+  readonly seed: number | string
+  /**
+   * Choices to take again, from an earlier run's `choices`; after the last one the seed goes on.
+   */
+  readonly choices?: readonly number[] | undefined
+  /** Fails the run after so many events. Default 20 million. */
+  readonly eventsMax?: number | undefined
+  /** Called for each event and choice, for people: what happened and when. */
+  readonly trace?: ((line: string) => void) | undefined
+}
+
+export class Scheduler {
+  readonly choices: number[] = []
+  readonly #options: SchedulerOptions
+  readonly #seeds: SeededRandom
+  readonly #forks = new Map<string, SeededRandom>()
+  readonly #queue = new EventQueue<EventOwner>()
+  #nowMs = 0
+  #events = 0
+  #hash = 0
+  #failure: { error: unknown } | undefined
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options
+    this.#seeds = new SeededRandom(String(options.seed))
+  }
+
+  get nowMs(): number {
+    return this.#nowMs
+  }
+
+  /** Equal for two runs that did the same. */
+  get traceHash(): number {
+    return this.#hash >>> 0
+  }
+
+  /** A source of numbers of its own, which is not part of the list of choices. */
+  random(label: string): SeededRandom {
+    return this.#seeds.fork(label)
+  }
+
+  /** An integer in [0, count). Draws of one label do not disturb those of another. */
+  choose(count: number, label: string): number {
+    invariant(count >= 1, 'there is something to choose from', { label, count })
+    const drawn = this.#options.choices?.[this.choices.length] ?? this.#fork(label).below(count)
+    const choice = drawn % count
+    this.choices.push(choice)
+    this.#note(label, choice)
+    return choice
+  }
+
+  /** True with this probability; never draws for zero. */
+  chance(probability: number, label: string): boolean {
+    return probability > 0 && this.choose(1_000_000, label) < probability * 1_000_000
+  }
+
+  /** A number in [from, to). */
+  between(range: readonly [number, number], label: string): number {
+    const [from, to] = range
+    return from + ((to - from) * this.choose(4096, label)) / 4096
+  }
+
+  schedule(
+    owner: EventOwner,
+    delayMs: number,
+    what: { label: string; call: () => void },
+  ): Scheduled {
+    return this.#add(owner, this.#nowMs + Math.max(0, delayMs), what)
+  }
+
+  /** At the present time, after all that was scheduled for it in this way. */
+  soon(owner: EventOwner, what: { label: string; call: () => void }): Scheduled {
+    const event = { ...what, owner, timeMs: this.#nowMs, tie: -1, order: 0, cancelled: false }
+    return this.#push(event)
+  }
+
+  /** Fails the run: the next step throws the error. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+  }
+
+  /** Runs events until the promise is settled, and gives its outcome. */
+  async settle<T>(promise: Promise<T>, limitMs: number = 3_600_000): Promise<T> {
+    const endMs = this.#nowMs + limitMs
+    const outcome = { settled: false }
+    void note(promise, outcome)
+    await turn()
+    while (!outcome.settled) {
+      if (this.#nowMs > endMs) throw stuck(`nothing settled within ${limitMs} ms`)
+      if (!(await this.step())) throw stuck('no event is left, and the promise is not settled')
+    }
+    this.#throwFailure()
+    return promise
+  }
+
+  /** Runs the events of the next `forMs`, and moves the clock there. */
+  async run(forMs: number): Promise<void> {
+    const endMs = this.#nowMs + forMs
+    await turn()
+    for (let next = this.#queue.peek(); next !== undefined && next.timeMs <= endMs;) {
+      await this.step()
+      next = this.#queue.peek()
+    }
+    this.#throwFailure()
+    this.#nowMs = endMs
+  }
+
+  /** One event, and all that follows from it without time. False when there is none. */
+  async step(): Promise<boolean> {
+    this.#throwFailure()
+    const event = this.#queue.pop()
+    if (event === undefined) return false
+    if (event.cancelled || !event.owner.alive) return true
+    if (event.owner.pausedUntilMs > event.timeMs) {
+      this.#add(event.owner, event.owner.pausedUntilMs, event)
+      return true
+    }
+    this.#begin(event)
+    try {
+      event.call()
+    } catch (error) {
+      event.owner.fail(error)
+    }
+    await turn()
+    return true
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  #begin(event: SimulatedEvent<EventOwner>): void {
+    this.#nowMs = event.timeMs
+    this.#events += 1
+    const eventsMax = this.#options.eventsMax ?? 20_000_000
+    if (this.#events > eventsMax) throw stuck(`the run did not end within ${eventsMax} events`)
+    this.#note(event.label, Math.floor(event.timeMs * 1000))
+  }
+
+  #add(owner: EventOwner, timeMs: number, what: { label: string; call: () => void }): Scheduled {
+    const tie = this.choose(1024, 'tie')
+    const { label, call } = what
+    return this.#push({ label, call, owner, timeMs, tie, order: 0, cancelled: false })
+  }
+
+  #push(event: SimulatedEvent<EventOwner>): Scheduled {
+    this.#queue.push(event)
+    return { cancel: () => (event.cancelled = true) }
+  }
+
+  #fork(label: string): SeededRandom {
+    let fork = this.#forks.get(label)
+    if (fork === undefined) this.#forks.set(label, (fork = this.#seeds.fork(label)))
+    return fork
+  }
+
+  #note(label: string, value: number): void {
+    this.#hash = mix(mix(this.#hash, hashText(label)), value)
+    this.#options.trace?.(`${this.#nowMs.toFixed(3)} ${label} ${value}`)
+  }
+}
+
+function stuck(text: string): QuireError {
+  return new QuireError('QUIRE_INVARIANT', `the simulation is stuck: ${text}`)
+}
+
+async function note(promise: Promise<unknown>, outcome: { settled: boolean }): Promise<void> {
+  await Promise.allSettled([promise])
+  outcome.settled = true
+}
+
+/** Lets every promise that can settle do so. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => timers.soon(resolve))
+}

@@ -1,0 +1,80 @@
+// A simulated world: nodes with disks and clocks, the cables between them, and the time they share.
+// One seed gives one run.
+
+import type { DiskOptions } from './disk.ts'
+import { afterKill, afterPowerLoss, type CrashMode } from './crash.ts'
+import { SimulatedCables } from './network.ts'
+import { SimulatedNode } from './node.ts'
+import { Scheduler, type SchedulerOptions } from './scheduler.ts'
+
+export interface WorldOptions extends SchedulerOptions {
+  /** For each node's disk. */
+  readonly disk?: DiskOptions
+}
+
+export class World {
+  readonly scheduler: Scheduler
+  readonly cables: SimulatedCables
+  readonly #options: WorldOptions
+  readonly #nodes = new Map<string, SimulatedNode>()
+
+  constructor(options: WorldOptions) {
+    this.#options = options
+    this.scheduler = new Scheduler(options)
+    this.cables = new SimulatedCables(this.scheduler, (name) => this.#nodes.get(name))
+  }
+
+  /** The node of that name, made when first asked for. */
+  node(name: string): SimulatedNode {
+    let node = this.#nodes.get(name)
+    if (node === undefined) {
+      node = new SimulatedNode(this.scheduler, name, this.#options.disk ?? {})
+      this.#nodes.set(name, node)
+    }
+    return node
+  }
+
+  get nodes(): SimulatedNode[] {
+    return [...this.#nodes.values()]
+  }
+
+  /** The process ends at once. The system keeps what it was given, and closes the connections. */
+  kill(name: string): void {
+    const node = this.node(name)
+    this.#end(node, true)
+    afterKill(node.disk, this.#choose)
+  }
+
+  /** The machine loses its power: what was not synced may be lost, and nobody is told. */
+  cutPower(name: string, mode: CrashMode = 'any'): void {
+    const node = this.node(name)
+    this.#end(node, false)
+    node.isDark = true
+    node.disk = afterPowerLoss(node.disk, mode, this.#choose)
+  }
+
+  /** Nothing happens on the node for so long; then all that is due, in some order. */
+  pause(name: string, forMs: number): void {
+    this.node(name).pausedUntilMs = this.scheduler.nowMs + forMs
+  }
+
+  /** Runs the world until the promise is settled, and gives its outcome. */
+  settle<T>(promise: Promise<T>, limitMs?: number): Promise<T> {
+    return this.scheduler.settle(promise, limitMs)
+  }
+
+  /** Runs the world for so long. */
+  run(forMs: number): Promise<void> {
+    return this.scheduler.run(forMs)
+  }
+
+  readonly #choose = (count: number, label: string): number => this.scheduler.choose(count, label)
+
+  #end(node: SimulatedNode, hasPower: boolean): void {
+    const { process } = node
+    if (process === undefined) return
+    process.end()
+    this.cables.processEnded(process, hasPower)
+    node.locks.clear()
+  }
+}
