@@ -1,8 +1,10 @@
-// What travels between a ledger client and a bookie, whichever protocol version carries it (V2 binary, V3 protobuf).
+// What travels between a ledger client and a bookie, whichever protocol version carries it (V2
+// binary, V3 protobuf).
 //
-// Decoded messages are *views*: one mutable object a connection, refilled for each frame, whose byte ranges point into the
-// chunk that came from the socket. Nothing is copied and nothing is allocated for an entry; who keeps something copies it.
-// Ledger ids are 63-bit and travel as two unsigned halves; entry ids and positions are safe integers.
+// Decoded messages are *views*: one mutable object a connection, refilled for each frame, whose
+// byte ranges point into the chunk that came from the socket. Nothing is copied and nothing is
+// allocated for an entry; who keeps something copies it. Ledger ids are 63-bit and travel as two
+// unsigned halves; entry ids and positions are safe integers.
 
 export const operations = {
   read: 1,
@@ -48,7 +50,10 @@ export const requestFlags = {
 /** The entry id that asks for the last entry a bookie holds, and that stands for "none". */
 export const noEntryId = -1
 
-/** Stands for an id from the wire that no safe integer can hold: never stored, so reads of it find nothing. */
+/**
+ * Stands for an id from the wire that no safe integer can hold: never stored, so reads of it find
+ * nothing.
+ */
 export const hugeEntryId: number = Number.POSITIVE_INFINITY
 
 export interface BookieRequest {
@@ -92,21 +97,33 @@ export interface BookieRequest {
 
 export interface BookieResponse {
   protocol: 2 | 3
+  /** As in a request: an answer of V2 repeats the version of its request. */
+  version: number
   operation: Operation | 0
+  rawOperation: number
+  priority: number
   txnHigh: number
   txnLow: number
-  /** V3: the inner status where the outer is OK, else the outer. V2: mapped to V3 numbers; unknown numbers become `io`. */
+  /**
+   * V3: the inner status where the outer is OK, else the outer. V2: mapped to V3 numbers; unknown
+   * numbers become `io`.
+   */
   status: Status
   ledgerHigh: number
   ledgerLow: number
   entryId: number
   hasMaxLac: boolean
   maxLac: number
+  /** When the last add confirmed moved, in ms since 1970, if a long poll tells it; else 0. */
+  lacUpdateTimestampMs: number
   /** Free and total bytes of a bookie-info answer. */
   freeBytes: number
   totalBytes: number
   bytes: Buffer
-  /** read: the entry. readLac: the LAC packet. listEntries: the availability bytes. batchRead: the list of sized entries. */
+  /**
+   * read: the entry. readLac: the LAC packet. listEntries: the availability bytes. batchRead: the
+   * list of sized entries.
+   */
   bodyStart: number
   bodyEnd: number
   /** readLac: the last entry. */
