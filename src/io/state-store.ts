@@ -5,11 +5,16 @@ export type SqlValue = null | number | bigint | string | Uint8Array
 
 export type SqlRow = Record<string, SqlValue>
 
-/** What a command may do, synchronously, inside its transaction. */
+/**
+ * What may be done, synchronously, inside a transaction. What SQL itself refuses (a constraint, a mistake in the text, a value of the
+ * wrong kind) is thrown as a plain error, the same everywhere; a failing disk or file as a QuireError with its code.
+ */
 export interface SqlTransaction {
   run(sql: string, ...values: SqlValue[]): { changes: number }
   get(sql: string, ...values: SqlValue[]): SqlRow | undefined
   all(sql: string, ...values: SqlValue[]): SqlRow[]
+  /** Several statements without values. */
+  script(sql: string): void
 }
 
 export interface StateStore {
@@ -18,7 +23,7 @@ export interface StateStore {
    * `durable`.
    */
   transact<T>(work: (transaction: SqlTransaction) => T, options?: { durable?: boolean }): Promise<T>
-  /** Reads outside any transaction of `transact`; a statement that would write fails. */
+  /** Reads outside any transaction of `transact`; a statement that would write fails with QUIRE_BAD_OPTION, as any other mistake does. */
   query(sql: string, values: readonly SqlValue[]): Promise<SqlRow[]>
   /**
    * A copy of the database at one point, as chunks of at most `chunkBytes`; commands may go on

@@ -42,6 +42,8 @@ export interface SqliteDatabase {
     path: string,
     options?: { progress?: (state: { totalPages: number; remainingPages: number }) => number },
   ): Promise<unknown>
+  /** The database as the bytes of its file. */
+  serialize(): Buffer
   close(): unknown
 }
 
@@ -73,6 +75,15 @@ export function openSqlite(path: string, options: SqliteOptions = {}): SqliteDat
   } catch (error) {
     throw sqliteError(error, path, 'open')
   }
+}
+
+/** A database in memory, empty or from the bytes of `serialize`. */
+export function openSqliteImage(image: Uint8Array | undefined): SqliteDatabase {
+  requireNodeVersion()
+  const Database = requireDependency('better-sqlite3') as new (
+    source: string | Buffer,
+  ) => SqliteDatabase
+  return new Database(image === undefined ? ':memory:' : Buffer.from(image))
 }
 
 /**
