@@ -25,4 +25,7 @@ export interface Threads {
 }
 
 /** The programs that run on threads of their own. */
-export type ThreadProgramName = 'embedded/node-thread' | 'metadata/tree/store-thread'
+export type ThreadProgramName =
+  | 'embedded/node-thread'
+  | 'io/real/journal-thread'
+  | 'metadata/tree/store-thread'

@@ -44,7 +44,7 @@ export function connectionPair(
 
 export class SimulatedConnection implements Connection {
   readonly remote: Address
-  readonly process: SimulatedProcess
+  readonly task: SimulatedProcess
   readonly #cables: SimulatedCables
   #peer: SimulatedConnection = this
   #handler: ConnectionHandler | undefined
@@ -69,9 +69,9 @@ export class SimulatedConnection implements Connection {
   #closeError: Error | undefined
   #closeTold = false
 
-  constructor(cables: SimulatedCables, process: SimulatedProcess, remote: Address) {
+  constructor(cables: SimulatedCables, task: SimulatedProcess, remote: Address) {
     this.#cables = cables
-    this.process = process
+    this.task = task
     this.remote = remote
   }
 
@@ -206,7 +206,7 @@ export class SimulatedConnection implements Connection {
   #receive(bytes: Buffer): void {
     if (this.#state === 'closed' || bytes.length === 0) return
     const { scheduler } = this.#cables
-    const latencyMs = this.#cables.latencyMs(this.#peer.process.node, this.process.node)
+    const latencyMs = this.#cables.latencyMs(this.#peer.task.node, this.task.node)
     const arrivesMs = Math.max(this.#lastArrivalMs, scheduler.nowMs + latencyMs)
     this.#lastArrivalMs = arrivesMs
     this.#incoming.push({ arrivesMs, bytes })
@@ -224,7 +224,7 @@ export class SimulatedConnection implements Connection {
     this.#delivering = true
     const { scheduler } = this.#cables
     const firstMs = this.#incoming[0]?.arrivesMs
-    const latencyMs = this.#cables.latencyMs(this.#peer.process.node, this.process.node)
+    const latencyMs = this.#cables.latencyMs(this.#peer.task.node, this.task.node)
     const delayMs = firstMs === undefined ? latencyMs : firstMs - scheduler.nowMs
     this.#later(delayMs, 'net.deliver', () => {
       this.#delivering = false
@@ -250,7 +250,7 @@ export class SimulatedConnection implements Connection {
   /** Nothing passes while the direction is cut; at last the connection is given up. */
   #isHeldUp(): boolean {
     const { scheduler, faults } = this.#cables
-    if (!this.#cables.isCut(this.#peer.process.node, this.process.node)) {
+    if (!this.#cables.isCut(this.#peer.task.node, this.task.node)) {
       this.#stalledSinceMs = undefined
       return false
     }
@@ -295,7 +295,7 @@ export class SimulatedConnection implements Connection {
   // Ending
 
   #resetLater(): void {
-    const latencyMs = this.#cables.latencyMs(this.#peer.process.node, this.process.node)
+    const latencyMs = this.#cables.latencyMs(this.#peer.task.node, this.task.node)
     this.#later(latencyMs, 'net.reset', () => this.#lose('ECONNRESET'))
   }
 
@@ -329,10 +329,10 @@ export class SimulatedConnection implements Connection {
   }
 
   #soon(label: string, call: () => void): void {
-    this.#cables.scheduler.soon(this.process, { label, call })
+    this.#cables.scheduler.soon(this.task, { label, call })
   }
 
   #later(delayMs: number, label: string, call: () => void): void {
-    this.#cables.scheduler.schedule(this.process, delayMs, { label, call })
+    this.#cables.scheduler.schedule(this.task, delayMs, { label, call })
   }
 }

@@ -11,8 +11,8 @@ import type { NextFault } from './faults.ts'
 import type { Change, FileInode, NameChange } from './inode.ts'
 import type { SimulatedProcess } from './node.ts'
 
-export function createSimulatedFiles(process: SimulatedProcess): Files {
-  return new SimulatedFiles(new DiskCalls(process))
+export function createSimulatedFiles(task: SimulatedProcess): Files {
+  return new SimulatedFiles(new DiskCalls(task))
 }
 
 interface Call<T> {
@@ -24,12 +24,12 @@ interface Call<T> {
 
 /** How calls reach the disk: late, wrong, or never. */
 class DiskCalls {
-  readonly process: SimulatedProcess
+  readonly task: SimulatedProcess
   readonly disk: Disk
 
-  constructor(process: SimulatedProcess) {
-    this.process = process
-    this.disk = process.node.disk
+  constructor(task: SimulatedProcess) {
+    this.task = task
+    this.disk = task.node.disk
   }
 
   async make<T>(call: Call<T>): Promise<T> {
@@ -44,7 +44,7 @@ class DiskCalls {
 
   /** True when this call fails, by chance or because it was told to. */
   fails(kind: NextFault['kind'], path: string): boolean {
-    const faults = this.process.node.diskFaults
+    const faults = this.task.node.diskFaults
     const at = faults.next.findIndex(
       (fault) => fault.kind === kind && path.includes(fault.path ?? ''),
     )
@@ -62,11 +62,11 @@ class DiskCalls {
   }
 
   get choose(): SimulatedProcess['node']['scheduler'] {
-    return this.process.node.scheduler
+    return this.task.node.scheduler
   }
 
   #wait(kind: Call<unknown>['kind']): Promise<void> {
-    const { scheduler, diskFaults } = this.process.node
+    const { scheduler, diskFaults } = this.task.node
     if (scheduler.chance(diskFaults.neverAnswers, 'disk.never')) return new Promise(() => undefined)
     const usual = kind === 'sync' ? diskFaults.syncLatencyMs : diskFaults.latencyMs
     const range = scheduler.chance(diskFaults.slow, 'disk.slow') ? diskFaults.slowMs : usual
@@ -76,13 +76,13 @@ class DiskCalls {
 
   /** While the disk is stalled, nothing completes; it is asked again now and then. */
   #complete(delayMs: number, kind: string, resolve: () => void): void {
-    const { scheduler, diskFaults } = this.process.node
+    const { scheduler, diskFaults } = this.task.node
     const call = () => {
       const waitMs = diskFaults.stalledUntilMs - scheduler.nowMs
       if (waitMs > 0) this.#complete(Math.min(waitMs, 100), kind, resolve)
       else resolve()
     }
-    scheduler.schedule(this.process, delayMs, { label: `disk.${kind}`, call })
+    scheduler.schedule(this.task, delayMs, { label: `disk.${kind}`, call })
   }
 }
 
@@ -144,11 +144,11 @@ class SimulatedFiles implements Files {
   }
 
   async lock(directory: string): Promise<DirectoryLock> {
-    const { process } = this.#calls
-    const { locks } = process.node
+    const { task } = this.#calls
+    const { locks } = task.node
     const key = namesOf(directory).join('/')
     await this.#other(directory, 'open', () => this.#calls.disk.directory(directory))
-    if (process.poisoned.has(key)) {
+    if (task.poisoned.has(key)) {
       throw new QuireError(
         'QUIRE_DIRECTORY_POISONED',
         `${directory} had an fsync error: end this process, check the disk, start again`,
@@ -157,16 +157,16 @@ class SimulatedFiles implements Files {
     if (locks.get(key)?.alive === true) {
       throw new QuireError('QUIRE_DIRECTORY_IN_USE', `${directory} is in use by another node`)
     }
-    locks.set(key, process)
+    locks.set(key, task)
     return {
       release: async () => {
-        if (locks.get(key) === process) locks.delete(key)
+        if (locks.get(key) === task) locks.delete(key)
       },
     }
   }
 
   poison(directory: string): void {
-    this.#calls.process.poisoned.add(namesOf(directory).join('/'))
+    this.#calls.task.poisoned.add(namesOf(directory).join('/'))
   }
 
   space(directory: string): Promise<{ freeBytes: number; totalBytes: number }> {

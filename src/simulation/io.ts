@@ -14,8 +14,8 @@ import type { World } from './world.ts'
 export interface SimulatedParts {
   /** The programs that its threads run, by name. */
   readonly programs?: ThreadPrograms
-  readonly trees?: (process: SimulatedProcess) => TreeStores
-  readonly states?: (process: SimulatedProcess) => StateStores
+  readonly trees?: (task: SimulatedProcess) => TreeStores
+  readonly states?: (task: SimulatedProcess) => StateStores
   readonly environment?: Readonly<Record<string, string>>
 }
 
@@ -27,19 +27,19 @@ export function createSimulatedIo(world: World, nodeName: string, parts: Simulat
   return ioOf(world, world.node(nodeName).boot(), parts)
 }
 
-function ioOf(world: World, process: SimulatedProcess, parts: SimulatedParts): Io {
-  const files = createSimulatedFiles(process)
+function ioOf(world: World, task: SimulatedProcess, parts: SimulatedParts): Io {
+  const files = createSimulatedFiles(task)
   const inner = (thread: SimulatedProcess) => ioOf(world, thread, parts)
   return {
     files,
-    network: createSimulatedNetwork(world.cables, process),
-    clock: simulatedClock(process),
-    timers: simulatedTimers(process),
-    random: simulatedRandom(process),
-    threads: createSimulatedThreads(process, parts.programs ?? {}, inner),
+    network: createSimulatedNetwork(world.cables, task),
+    clock: simulatedClock(task),
+    timers: simulatedTimers(task),
+    random: simulatedRandom(task),
+    threads: createSimulatedThreads(task, parts.programs ?? {}, inner),
     journals: createFilesJournalDevices(files),
-    trees: parts.trees?.(process) ?? missingStores,
-    states: parts.states?.(process) ?? missingStores,
+    trees: parts.trees?.(task) ?? missingStores,
+    states: parts.states?.(task) ?? missingStores,
     environment: (name) => parts.environment?.[name],
   }
 }

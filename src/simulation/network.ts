@@ -12,7 +12,7 @@ import type { SimulatedNode, SimulatedProcess } from './node.ts'
 import type { Scheduler } from './scheduler.ts'
 
 interface Listening {
-  readonly process: SimulatedProcess
+  readonly task: SimulatedProcess
   readonly accept: (connection: Connection) => void
 }
 
@@ -74,21 +74,19 @@ export class SimulatedCables {
    * What the system does for a process that was killed; without power, it does nothing, and the
    * others find out late.
    */
-  processEnded(process: SimulatedProcess, hasPower: boolean): void {
+  processEnded(task: SimulatedProcess, hasPower: boolean): void {
     for (const connection of this.connections()) {
-      if (connection.process === process || connection.process.parent === process) {
-        connection.processEnded(hasPower)
-      }
+      if (connection.task === task) connection.processEnded(hasPower)
     }
   }
 
-  listen(process: SimulatedProcess, asked: Address, accept: Listening['accept']): Listener {
+  listen(task: SimulatedProcess, asked: Address, accept: Listening['accept']): Listener {
     const port = asked.port === 0 ? ++this.#lastPort : asked.port
-    const key = `${process.node.name}:${port}`
-    if (this.#listening.get(key)?.process.alive === true) {
+    const key = `${task.node.name}:${port}`
+    if (this.#listening.get(key)?.task.alive === true) {
       throw listenError(systemError('EADDRINUSE', key), asked)
     }
-    const listening = { process, accept }
+    const listening = { task, accept }
     this.#listening.set(key, listening)
     return {
       address: { host: asked.host, port },
@@ -99,43 +97,38 @@ export class SimulatedCables {
   }
 
   /** A packet that asks for a connection has got to where it was sent, or not. */
-  arrive(
-    process: SimulatedProcess,
-    address: Address,
-  ): SimulatedConnection | QuireError | undefined {
+  arrive(task: SimulatedProcess, address: Address): SimulatedConnection | QuireError | undefined {
     const isLocal = address.host === 'localhost' || address.host === '127.0.0.1'
-    const node = isLocal ? process.node : this.#node(address.host)
+    const node = isLocal ? task.node : this.#node(address.host)
     if (node === undefined) return connectError(systemError('ENOTFOUND', address.host), address)
-    if (node.isDark || this.isCut(process.node, node) || this.isCut(node, process.node)) {
+    if (node.isDark || this.isCut(task.node, node) || this.isCut(node, task.node)) {
       return undefined
     }
     const listening = this.#listening.get(`${node.name}:${address.port}`)
-    if (listening === undefined || !listening.process.alive) {
+    if (listening === undefined || !listening.task.alive) {
       return connectError(systemError('ECONNREFUSED', address.host), address)
     }
     const [near, far] = connectionPair(this, {
-      near: process,
-      far: listening.process,
-      nearAddress: { host: process.node.name, port: ++this.#lastPort },
+      near: task,
+      far: listening.task,
+      nearAddress: { host: task.node.name, port: ++this.#lastPort },
       farAddress: address,
     })
     this.#connections.add(near).add(far)
     const call = () => listening.accept(far)
-    this.scheduler.schedule(listening.process, 0, { label: 'net.accept', call })
+    this.scheduler.schedule(listening.task, 0, { label: 'net.accept', call })
     return near
   }
 }
 
-export function createSimulatedNetwork(
-  cables: SimulatedCables,
-  process: SimulatedProcess,
-): Network {
+export function createSimulatedNetwork(cables: SimulatedCables, task: SimulatedProcess): Network {
+  task.onEnd.push((hasPower) => cables.processEnded(task, hasPower))
   return {
     listen: (address, accept) =>
-      process.later('net.listen', [0, 0.1], () => cables.listen(process, address, accept)),
+      task.later('net.listen', [0, 0.1], () => cables.listen(task, address, accept)),
     connect: (address, options) =>
       new Promise((resolve, reject) => {
-        new Attempt(cables, process, { address, resolve, reject }).start(options)
+        new Attempt(cables, task, { address, resolve, reject }).start(options)
       }),
   }
 }
@@ -148,13 +141,13 @@ interface AttemptOutcome {
 
 class Attempt {
   readonly #cables: SimulatedCables
-  readonly #process: SimulatedProcess
+  readonly #task: SimulatedProcess
   readonly #outcome: AttemptOutcome
   #settled = false
 
-  constructor(cables: SimulatedCables, process: SimulatedProcess, outcome: AttemptOutcome) {
+  constructor(cables: SimulatedCables, task: SimulatedProcess, outcome: AttemptOutcome) {
     this.#cables = cables
-    this.#process = process
+    this.#task = task
     this.#outcome = outcome
   }
 
@@ -171,7 +164,7 @@ class Attempt {
 
   #arrived(wayMs: number): void {
     if (this.#settled) return
-    const answer = this.#cables.arrive(this.#process, this.#outcome.address)
+    const answer = this.#cables.arrive(this.#task, this.#outcome.address)
     if (answer === undefined) return
     this.#at(wayMs, 'net.connect.answered', () => {
       if (answer instanceof Error) this.#fail(answer)
@@ -192,6 +185,6 @@ class Attempt {
   }
 
   #at(delayMs: number, label: string, call: () => void): void {
-    this.#cables.scheduler.schedule(this.#process, delayMs, { label, call })
+    this.#cables.scheduler.schedule(this.#task, delayMs, { label, call })
   }
 }

@@ -23,8 +23,10 @@ export class SimulatedNode {
   readonly diskFaults: DiskFaults = defaultDiskFaults()
   /** Replaced when the power fails. */
   disk: Disk
-  /** The process of the present boot, if there is one. */
-  process: SimulatedProcess | undefined
+  /**
+   * The process of the present boot, if there is one; `task` and not `process`, which is Node's.
+   */
+  task: SimulatedProcess | undefined
   /** True from a loss of power to the next boot: nothing answers, not even a refusal. */
   isDark = false
   pausedUntilMs = 0
@@ -40,13 +42,13 @@ export class SimulatedNode {
 
   /** Starts a process; the one before it must have ended. */
   boot(): SimulatedProcess {
-    if (this.process?.alive === true) {
+    if (this.task?.alive === true) {
       throw new QuireError('QUIRE_INVARIANT', `${this.name} runs already`)
     }
     this.boots += 1
     this.isDark = false
-    this.process = new SimulatedProcess(this, undefined)
-    return this.process
+    this.task = new SimulatedProcess(this, undefined)
+    return this.task
   }
 }
 
@@ -60,6 +62,9 @@ export class SimulatedProcess implements EventOwner {
   readonly random: SeededRandom
   /** What to do with an error that nobody caught; by default it fails the run. */
   onFailure: (error: unknown) => void
+  /** Called once when it ends: what its system, or its stores, do then. */
+  readonly onEnd: ((hasPower: boolean) => void)[] = []
+  readonly #children: SimulatedProcess[] = []
   #alive = true
   #threads = 0
 
@@ -74,7 +79,7 @@ export class SimulatedProcess implements EventOwner {
   }
 
   get alive(): boolean {
-    return this.#alive && (this.parent?.alive ?? true)
+    return this.#alive
   }
 
   get pausedUntilMs(): number {
@@ -87,11 +92,17 @@ export class SimulatedProcess implements EventOwner {
   }
 
   startThread(): SimulatedProcess {
-    return new SimulatedProcess(this.node, this)
+    const thread = new SimulatedProcess(this.node, this)
+    this.#children.push(thread)
+    return thread
   }
 
-  end(): void {
+  /** Ends at once, with its threads; `hasPower`: the system is there to close what it had open. */
+  end(hasPower: boolean): void {
+    if (!this.#alive) return
     this.#alive = false
+    for (const thread of this.#children) thread.end(hasPower)
+    for (const call of this.onEnd) call(hasPower)
   }
 
   fail(error: unknown): void {
@@ -120,10 +131,10 @@ export class SimulatedProcess implements EventOwner {
 /** 2025-01-01: where the wall clocks of all worlds begin. */
 const wallStartMs = 1_735_689_600_000
 
-export function simulatedClock(process: SimulatedProcess): Clock {
-  const { scheduler, clockFaults } = process.node
+export function simulatedClock(task: SimulatedProcess): Clock {
+  const { scheduler, clockFaults } = task.node
   return {
-    monotonicMs: () => (scheduler.nowMs - process.startedMs) * (1 + clockFaults.drift),
+    monotonicMs: () => (scheduler.nowMs - task.startedMs) * (1 + clockFaults.drift),
     wallMs: () =>
       Math.floor(
         wallStartMs + scheduler.nowMs * (1 + clockFaults.drift) + clockFaults.wallOffsetMs,
@@ -131,22 +142,22 @@ export function simulatedClock(process: SimulatedProcess): Clock {
   }
 }
 
-export function simulatedTimers(process: SimulatedProcess): Timers {
-  const { scheduler, clockFaults } = process.node
+export function simulatedTimers(task: SimulatedProcess): Timers {
+  const { scheduler, clockFaults } = task.node
   return {
     after: (delayMs, call) =>
-      scheduler.schedule(process, Math.max(1, delayMs) / (1 + clockFaults.drift), {
+      scheduler.schedule(task, Math.max(1, delayMs) / (1 + clockFaults.drift), {
         label: 'timer',
         call,
       }),
     soon: (call) => {
-      scheduler.soon(process, { label: 'soon', call })
+      scheduler.soon(task, { label: 'soon', call })
     },
   }
 }
 
-export function simulatedRandom(process: SimulatedProcess): Random {
-  const source = process.random
+export function simulatedRandom(task: SimulatedProcess): Random {
+  const source = task.random
   const bytes = (count: number) =>
     Buffer.from(Array.from({ length: count }, () => source.below(256)))
   return {

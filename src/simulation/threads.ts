@@ -12,25 +12,25 @@ export type ThreadPrograms = Partial<Record<ThreadProgramName, ThreadProgram>>
 const messageMs = [0.01, 0.2] as const
 
 export function createSimulatedThreads(
-  process: SimulatedProcess,
+  task: SimulatedProcess,
   programs: ThreadPrograms,
   ioOf: (thread: SimulatedProcess) => Io,
 ): Threads {
-  const { scheduler } = process.node
+  const { scheduler } = task.node
   const nextMs = new WeakMap<object, number>()
   const deliver = (lane: object, call: () => void) => {
     const atMs = scheduler.nowMs + scheduler.between(messageMs, 'thread.latency')
     const inOrderMs = Math.max(atMs, (nextMs.get(lane) ?? 0) + 1e-6)
     nextMs.set(lane, inOrderMs)
-    scheduler.schedule(process, inOrderMs - scheduler.nowMs, { label: 'thread.message', call })
+    scheduler.schedule(task, inOrderMs - scheduler.nowMs, { label: 'thread.message', call })
   }
   const ioFor = (thread: Thread): Io => {
-    const inner = process.startThread()
+    const inner = task.startThread()
     inner.onFailure = (error) => {
-      inner.end()
+      inner.end(true)
       fail(thread, error)
     }
-    void thread.ended.then(() => inner.end())
+    void thread.ended.then(() => inner.end(true))
     return ioOf(inner)
   }
   return createInlineThreads({ programs, ioFor, deliver })

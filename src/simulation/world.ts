@@ -71,10 +71,7 @@ export class World {
   readonly #choose = (count: number, label: string): number => this.scheduler.choose(count, label)
 
   #end(node: SimulatedNode, hasPower: boolean): void {
-    const { process } = node
-    if (process === undefined) return
-    process.end()
-    this.cables.processEnded(process, hasPower)
+    node.task?.end(hasPower)
     node.locks.clear()
   }
 }

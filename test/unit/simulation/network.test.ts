@@ -14,7 +14,7 @@ class Pair {
   readonly chunks: number[] = []
   readonly closes: string[] = []
 
-  constructor(seed: number | string, choices?: readonly number[]) {
+  constructor(seed: number | string, choices?: number[]) {
     this.world = new World({ seed, choices })
     this.a = createSimulatedIo(this.world, 'a')
     this.b = createSimulatedIo(this.world, 'b')
@@ -142,7 +142,7 @@ async function story(pair: Pair): Promise<void> {
 }
 
 t.test('one seed, one run; a list of choices replays it', async (t) => {
-  const run = async (seed: string, choices?: readonly number[]) => {
+  const run = async (seed: string, choices?: number[]) => {
     const pair = new Pair(seed, choices)
     await story(pair)
     return { hash: pair.world.scheduler.traceHash, choices: pair.world.scheduler.choices }
@@ -179,3 +179,38 @@ t.test('a world that cannot go on says so', async (t) => {
   await t.rejects(world.run(100), { message: 'nobody catches this' })
   t.throws(() => createSimulatedIo(world, 'a'), { code: 'QUIRE_INVARIANT' }, 'one process a node')
 })
+
+t.test(
+  'a thread that is terminated lets go of what it had: locks, listeners, connections',
+  async (t) => {
+    const world = new World({ seed: 9 })
+    const started = Promise.withResolvers<Connection>()
+    const io = createSimulatedIo(world, 'a', {
+      programs: {
+        'embedded/node-thread': async (port, inner) => {
+          await inner.files.lock('/')
+          await inner.network.listen({ host: 'a', port: 1 }, started.resolve)
+          inner.timers.after(100, () => port.post('a timer of the dead'))
+          port.post('ready')
+        },
+      },
+    })
+    const thread = io.threads.start('embedded/node-thread', undefined)
+    const heard: unknown[] = []
+    thread.receive((message) => heard.push(message))
+    await world.run(50)
+    const near = await world.settle(io.network.connect({ host: 'a', port: 1 }, { timeoutMs: 100 }))
+    const closed = new Promise<void>((resolve) => {
+      near.start({ data: () => undefined, drain: () => undefined, close: () => resolve() })
+    })
+    await world.settle(started.promise)
+    await world.settle(thread.terminate())
+    await world.settle(closed)
+    await world.settle(io.files.lock('/'))
+    await world.run(1000)
+    t.same(heard, ['ready'])
+    const again = io.network.connect({ host: 'a', port: 1 }, { timeoutMs: 100 })
+    const [refused] = await world.settle(Promise.allSettled([again]))
+    t.ok(refused.status === 'rejected' && QuireError.is(refused.reason, 'QUIRE_CONNECTION_LOST'))
+  },
+)
