@@ -96,6 +96,7 @@ class SimulatedFiles implements Files {
   open(path: string, mode: 'read' | 'write' | 'create'): Promise<OpenFile> {
     const { disk } = this.#calls
     return this.#other(path, 'open', () => {
+      if (mode === 'create' && this.#calls.fails('full', path)) throw systemError('ENOSPC', path)
       const inode = mode === 'create' ? disk.create(path) : disk.file(path)
       return new SimulatedFile(this.#calls, inode, { path, canWrite: mode !== 'read' })
     })
@@ -121,7 +122,10 @@ class SimulatedFiles implements Files {
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.#other(from, 'rename', () => this.#calls.disk.rename(from, to))
+    return this.#other(from, 'rename', () => {
+      if (this.#calls.fails('full', to)) throw systemError('ENOSPC', to)
+      this.#calls.disk.rename(from, to)
+    })
   }
 
   remove(path: string): Promise<void> {

@@ -7,7 +7,7 @@ import type { StateStores } from '../io/state-store.ts'
 import type { TreeStores } from '../io/tree-store.ts'
 import { createSimulatedFiles } from './files.ts'
 import { createSimulatedNetwork } from './network.ts'
-import { simulatedClock, simulatedRandom, simulatedTimers, type SimulatedProcess } from './node.ts'
+import { simulatedClock, randomFrom, simulatedTimers, type SimulatedProcess } from './node.ts'
 import { createSimulatedThreads, type ThreadPrograms } from './threads.ts'
 import type { World } from './world.ts'
 
@@ -15,6 +15,10 @@ export interface SimulatedParts {
   /** The programs that its threads run, by name. */
   readonly programs?: ThreadPrograms
   readonly trees?: (task: SimulatedProcess) => TreeStores
+  /**
+   * By default databases in memory that belong to the node, and may lose their last commits with
+   * it.
+   */
   readonly states?: (task: SimulatedProcess) => StateStores
   readonly environment?: Readonly<Record<string, string>>
 }
@@ -35,11 +39,19 @@ function ioOf(world: World, task: SimulatedProcess, parts: SimulatedParts): Io {
     network: createSimulatedNetwork(world.cables, task),
     clock: simulatedClock(task),
     timers: simulatedTimers(task),
-    random: simulatedRandom(task),
+    random: randomFrom(task.random),
     threads: createSimulatedThreads(task, parts.programs ?? {}, inner),
     journals: createFilesJournalDevices(files),
     trees: parts.trees?.(task) ?? missingStores,
-    states: parts.states?.(task) ?? missingStores,
+    states: parts.states?.(task) ?? statesOf(world, task),
     environment: (name) => parts.environment?.[name],
   }
+}
+
+function statesOf(world: World, task: SimulatedProcess): StateStores {
+  const states = world.statesOf(task.node.name)
+  // A process that is killed loses nothing really; here it may, as with the power: the log repeats
+  // it.
+  if (task.parent === undefined) task.onEnd.push(() => states.crash())
+  return states
 }

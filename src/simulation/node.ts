@@ -156,8 +156,7 @@ export function simulatedTimers(task: SimulatedProcess): Timers {
   }
 }
 
-export function simulatedRandom(task: SimulatedProcess): Random {
-  const source = task.random
+export function randomFrom(source: SeededRandom): Random {
   const bytes = (count: number) =>
     Buffer.from(Array.from({ length: count }, () => source.below(256)))
   return {

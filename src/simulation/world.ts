@@ -4,8 +4,9 @@
 import type { DiskOptions } from './disk.ts'
 import { afterKill, afterPowerLoss, type CrashMode } from './crash.ts'
 import { SimulatedCables } from './network.ts'
-import { SimulatedNode } from './node.ts'
+import { randomFrom, SimulatedNode } from './node.ts'
 import { Scheduler, type SchedulerOptions } from './scheduler.ts'
+import { createSimulatedStateStores, type SimulatedStateStores } from './state-store.ts'
 
 export interface WorldOptions extends SchedulerOptions {
   /** For each node's disk. */
@@ -17,6 +18,7 @@ export class World {
   readonly cables: SimulatedCables
   readonly #options: WorldOptions
   readonly #nodes = new Map<string, SimulatedNode>()
+  readonly #states = new Map<string, SimulatedStateStores>()
 
   constructor(options: WorldOptions) {
     this.#options = options
@@ -32,6 +34,17 @@ export class World {
       this.#nodes.set(name, node)
     }
     return node
+  }
+
+  /** The databases of replicated states on a node. */
+  statesOf(name: string): SimulatedStateStores {
+    let states = this.#states.get(name)
+    if (states === undefined) {
+      const random = randomFrom(this.scheduler.random(`${name}/states`))
+      states = createSimulatedStateStores({ random })
+      this.#states.set(name, states)
+    }
+    return states
   }
 
   get nodes(): SimulatedNode[] {

@@ -6,6 +6,7 @@ import { files } from './files.ts'
 import { createJournalDevices } from './journal-device.ts'
 import { network } from './network.ts'
 import { random } from './random.ts'
+import { states } from './state-store.ts'
 import { startThread, threads } from './threads.ts'
 import { clock, timers } from './time.ts'
 
@@ -21,7 +22,7 @@ export function createIo(parts: Partial<Io> = {}): Io {
     threads,
     journals: createJournalDevices(files, () => startThread('io/real/journal-thread')),
     trees: missingStores,
-    states: missingStores,
+    states,
     environment: (name) => start[name],
     ...parts,
   }
