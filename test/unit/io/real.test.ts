@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import { QuireError } from '../../../src/errors.ts'
 import type { JournalFile, Thread } from '../../../src/io/index.ts'
 import type { JournalDevice } from '../../../src/io/index.ts'
+import { fileError } from '../../../src/io/real/file-errors.ts'
 import { files } from '../../../src/io/real/files.ts'
 import { createIo } from '../../../src/io/real/index.ts'
 import { createJournalDevices } from '../../../src/io/real/journal-device.ts'
@@ -88,6 +89,27 @@ t.test('SQLite opens, and says what is wrong', async (t) => {
   const junk = openSqlite(join(directory, 'junk'))
   t.throws(() => junk.exec('create table t (x)'))
   junk.close()
+})
+
+t.test('errors of the system have their codes, and sentences that say what to do', async (t) => {
+  const full = await files.open('/dev/full', 'write')
+  const facts = { writtenBytes: 0, path: '/dev/full' }
+  await t.rejects(full.write(new Uint8Array(10), 0), { code: 'QUIRE_DISK_FULL', facts })
+  await full.close()
+  // The system refuses to sync a device.
+  const device = await files.open('/dev/null', 'write')
+  await t.rejects(device.datasync(), { code: 'QUIRE_FSYNC_FAILED', message: /end this process/ })
+  await t.rejects(device.sync(), { code: 'QUIRE_FSYNC_FAILED' })
+  await device.close()
+  const codes = { EACCES: 'DIRECTORY_DENIED', EROFS: 'DIRECTORY_DENIED', EDQUOT: 'DISK_FULL' }
+  for (const [code, ours] of Object.entries(codes)) {
+    const cause = Object.assign(new Error('no'), { code })
+    const error = fileError(cause, '/data', 'open')
+    t.match(error, { code: `QUIRE_${ours}`, cause, message: /^could not open \/data: no; \w/ })
+  }
+  t.match(fileError(new Error('odd'), '/data', 'open'), { code: 'QUIRE_IO' })
+  const own = new QuireError('QUIRE_CLOSED', 'closed')
+  t.equal(fileError(own, '/data', 'open'), own, 'an error of ours stays as it is')
 })
 
 t.test('the journal and a disk that fails', async (t) => {
