@@ -201,6 +201,7 @@ export function encodeErrorResponse(request: BookieRequest, status: Status): Buf
     case operations.readLac:
     case operations.force:
     case operations.listEntries:
-      return answerOf(request.operation, fields, ledgerBody(fields))
+      break
   }
+  return answerOf(request.operation, fields, ledgerBody(fields))
 }
