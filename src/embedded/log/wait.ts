@@ -58,6 +58,8 @@ export class Gate {
 /** The promise, or QUIRE_ABORTED if the signal comes first; the work goes on, unobserved. */
 export async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work
+  // Raced or not, a failure of it is not unheard of.
+  work.catch(() => undefined)
   checkSignal(signal)
   const { promise, reject } = Promise.withResolvers<never>()
   const abort = (): void => reject(abortedError(signal))
