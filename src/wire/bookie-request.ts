@@ -14,11 +14,11 @@ import {
   writeIdsV2,
 } from './bookie-v2.ts'
 import { clearRequestBody, decodeRequestV3 } from './bookie-v3-request.ts'
-import { bodyFieldOf, bodyFields, versionThree } from './bookie-v3.ts'
+import { bodyFieldOf, bodyFields, MessageReader, versionThree } from './bookie-v3.ts'
 import { operations, requestFlags } from './bookie-messages.ts'
 import type { BookieRequest, Operation } from './bookie-messages.ts'
 import { writeInt64, writeU32 } from './int64.ts'
-import { numberBytes, ProtoReader, ProtoWriter, varintBytes } from './protobuf.ts'
+import { numberBytes, ProtoWriter, varintBytes } from './protobuf.ts'
 import { writeNumber, writeVarint } from './protobuf.ts'
 
 /** The priority that Java clients send for high-priority adds and reads. */
@@ -52,7 +52,7 @@ class RequestView implements BookieRequest {
   bodyStart = 0
   bodyEnd = 0
   authPlugin = ''
-  readonly reader = new ProtoReader()
+  readonly reader = new MessageReader()
 }
 
 /** A view to decode requests into, again and again. */
@@ -73,7 +73,7 @@ export function decodeRequest(
   protocol: 'v3-first' | 'v2',
   into: BookieRequest,
 ): 'ok' | 'bad' {
-  const reader = into instanceof RequestView ? into.reader : new ProtoReader()
+  const reader = into instanceof RequestView ? into.reader : new MessageReader()
   if (protocol === 'v3-first') {
     clear(bytes, into)
     reader.reset(bytes, start, end)

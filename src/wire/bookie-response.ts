@@ -8,11 +8,11 @@ import { invariant } from '../invariant.ts'
 import { codeOfStatus, decodeResponseV2, responseHeadBytesV2 } from './bookie-v2.ts'
 import { writeHeadV2, writeIdsV2 } from './bookie-v2.ts'
 import { clearResponseBody, decodeResponseV3 } from './bookie-v3-response.ts'
-import { versionThree } from './bookie-v3.ts'
+import { MessageReader, versionThree } from './bookie-v3.ts'
 import { operations, statuses } from './bookie-messages.ts'
 import type { BookieResponse, Operation, Status } from './bookie-messages.ts'
 import { writeU32 } from './int64.ts'
-import { numberBytes, ProtoReader, varintBytes } from './protobuf.ts'
+import { numberBytes, varintBytes } from './protobuf.ts'
 import { writeNumber, writeVarint } from './protobuf.ts'
 
 /** Named to clients that authenticate although nobody asks them to (wire 3.2). */
@@ -45,7 +45,7 @@ class ResponseView implements BookieResponse {
   hasBody = false
   hasSecond = false
   authPlugin = ''
-  readonly reader = new ProtoReader()
+  readonly reader = new MessageReader()
 }
 
 /** A view to decode responses into, again and again. */
@@ -64,7 +64,7 @@ export function decodeResponse(
   protocol: 2 | 3,
   into: BookieResponse,
 ): 'ok' | 'bad' {
-  const reader = into instanceof ResponseView ? into.reader : new ProtoReader()
+  const reader = into instanceof ResponseView ? into.reader : new MessageReader()
   reader.reset(bytes, start, end)
   into.version = 0
   into.operation = 0

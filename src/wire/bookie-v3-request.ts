@@ -4,7 +4,8 @@
 
 import { requestFlags } from './bookie-messages.ts'
 import type { BookieRequest } from './bookie-messages.ts'
-import { bodyFieldOf, bodyFields, flagTag, readAuthMessage, readHeader } from './bookie-v3.ts'
+import { bodyFieldOf, bodyFields, flagTag, operationOf, readAuthMessage } from './bookie-v3.ts'
+import type { MessageReader } from './bookie-v3.ts'
 import type { ProtoReader } from './protobuf.ts'
 
 const requestContextField = 200
@@ -13,7 +14,7 @@ const requestContextField = 200
  * Decodes the reader's range as a `Request` into a cleared view. False: it is none; the view is
  * then undefined.
  */
-export function decodeRequestV3(reader: ProtoReader, into: BookieRequest): boolean {
+export function decodeRequestV3(reader: MessageReader, into: BookieRequest): boolean {
   const start = reader.at
   const end = reader.end
   let wanted = -1
@@ -29,8 +30,9 @@ export function decodeRequestV3(reader: ProtoReader, into: BookieRequest): boole
     reader.at = reader.rangeStart
     reader.end = reader.rangeEnd
     if (field === 1) {
-      if (!readHeader(reader, into)) return false
+      if (!reader.header()) return false
       if (wanted !== -1) again = true
+      takeHeader(reader, into)
       wanted = bodyFieldOf(into.operation)
     } else if (field >= bodyFields.read && field <= bodyFields.listEntries) {
       if (!readBody(field, reader, into)) return false
@@ -47,6 +49,15 @@ export function decodeRequestV3(reader: ProtoReader, into: BookieRequest): boole
   }
   if ((into.priority | 0) > 0) into.flags |= requestFlags.highPriority
   return true
+}
+
+function takeHeader(reader: MessageReader, into: BookieRequest): void {
+  into.version = reader.version
+  into.rawOperation = reader.rawOperation
+  into.operation = operationOf(reader.rawOperation)
+  into.txnHigh = reader.txnHigh
+  into.txnLow = reader.txnLow
+  into.priority = reader.priority
 }
 
 /**

@@ -3,7 +3,8 @@
 
 import { operations, statuses } from './bookie-messages.ts'
 import type { BookieResponse, Status } from './bookie-messages.ts'
-import { bodyFieldOf, bodyFields, readAuthMessage, readHeader } from './bookie-v3.ts'
+import { bodyFieldOf, bodyFields, operationOf, readAuthMessage } from './bookie-v3.ts'
+import type { MessageReader } from './bookie-v3.ts'
 import type { ProtoReader } from './protobuf.ts'
 
 const statusTag = 0x10
@@ -19,7 +20,7 @@ export function isStatus(value: number): value is Status {
  * Decodes the reader's range as a `Response` into a cleared view. False: it is none; the view is
  * then undefined.
  */
-export function decodeResponseV3(reader: ProtoReader, into: BookieResponse): boolean {
+export function decodeResponseV3(reader: MessageReader, into: BookieResponse): boolean {
   const start = reader.at
   const end = reader.end
   let wanted = -1
@@ -39,8 +40,9 @@ export function decodeResponseV3(reader: ProtoReader, into: BookieResponse): boo
     reader.at = reader.rangeStart
     reader.end = reader.rangeEnd
     if (field === 1) {
-      if (!readHeader(reader, into)) return false
+      if (!reader.header()) return false
       if (wanted !== -1) again = true
+      takeHeader(reader, into)
       wanted = bodyFieldOf(into.operation)
     } else {
       if (!readBody(field, reader, into)) return false
@@ -69,6 +71,15 @@ function statusWithoutBody(view: BookieResponse): Status {
     operation === operations.bookieInfo ||
     operation === operations.listEntries
   return answersByBody ? statuses.io : statuses.ok
+}
+
+function takeHeader(reader: MessageReader, into: BookieResponse): void {
+  into.version = reader.version
+  into.rawOperation = reader.rawOperation
+  into.operation = operationOf(reader.rawOperation)
+  into.txnHigh = reader.txnHigh
+  into.txnLow = reader.txnLow
+  into.priority = reader.priority
 }
 
 /**

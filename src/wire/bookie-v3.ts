@@ -4,7 +4,7 @@
 
 import { operations } from './bookie-messages.ts'
 import type { BookieRequest, BookieResponse, Operation } from './bookie-messages.ts'
-import type { ProtoReader } from './protobuf.ts'
+import { ProtoReader } from './protobuf.ts'
 
 /** Sub-messages of `Request` and `Response`: the same numbers in both. */
 export const bodyFields = {
@@ -30,45 +30,74 @@ export function bodyFieldOf(operation: Operation | 0): number {
 }
 
 /** The operation behind a number of the OperationType enum; 3, 4 and 12 exist as numbers only. */
-function operationOf(raw: number): Operation | 0 {
+export function operationOf(raw: number): Operation | 0 {
   if (raw === operations.batchRead || raw === 3 || raw === 4) return 0
   return raw as Operation
 }
 
-/** What both directions carry in their header. */
-type View = BookieRequest | BookieResponse
+/** A reader that also takes the header: the same code and shape for both directions. */
+export class MessageReader extends ProtoReader {
+  version: number = 0
+  rawOperation: number = 0
+  txnHigh: number = 0
+  txnLow: number = 0
+  priority: number = 0
 
-/** BKPacketHeader: version, operation, txnId, priority. */
-export function readHeader(reader: ProtoReader, into: View): boolean {
-  let seen = 0
-  into.priority = 0
-  for (;;) {
-    const tag = reader.tag()
-    if (tag === 0) break
-    if (!reader.skip(tag)) return false
-    if (tag === 0x08) {
-      into.version = reader.int32()
-      if (into.version < 1 || into.version > versionThree) return false
-      seen |= 1
-    } else if (tag === 0x10) {
-      const raw = reader.int32()
-      if (raw < 1 || raw > operations.batchRead) return false
-      into.rawOperation = raw
-      into.operation = operationOf(raw)
-      seen |= 2
-    } else if (tag === 0x18) {
-      into.txnHigh = reader.high
-      into.txnLow = reader.low
-      seen |= 4
-    } else if (tag === 0x20) into.priority = reader.low
+  /** BKPacketHeader: version, operation, txnId, priority; the range is its message. */
+  header(): boolean {
+    const { bytes, at } = this
+    this.priority = 0
+    let seen = 0
+    // What every encoder writes: version, operation and the tag of the transaction id, a byte each.
+    if (
+      this.end - at > 5 &&
+      bytes[at] === 0x08 &&
+      bytes[at + 1] === versionThree &&
+      bytes[at + 2] === 0x10 &&
+      bytes[at + 4] === 0x18
+    ) {
+      this.version = versionThree
+      this.rawOperation = bytes[at + 3] as number
+      this.at = at + 5
+      if (!this.varint()) return false
+      this.txnHigh = this.high
+      this.txnLow = this.low
+      seen = 7
+    }
+    for (let tag = this.tag(); tag !== 0; tag = this.tag()) {
+      if (!this.skip(tag)) return false
+      seen |= this.#take(tag)
+    }
+    if (seen !== 7 || this.version < 1 || this.version > versionThree) return false
+    return this.rawOperation >= 1 && this.rawOperation <= operations.batchRead
   }
-  return seen === 7
+
+  #take(tag: number): number {
+    if (tag === 0x08) {
+      this.version = this.int32()
+      return 1
+    }
+    if (tag === 0x10) {
+      this.rawOperation = this.int32()
+      return 2
+    }
+    if (tag === 0x18) {
+      this.txnHigh = this.high
+      this.txnLow = this.low
+      return 4
+    }
+    if (tag === 0x20) this.priority = this.low
+    return 0
+  }
 }
 
 /**
  * AuthMessage: both fields are required, an empty payload too. Alone it is the packet of a V2 AUTH.
  */
-export function readAuthMessage(reader: ProtoReader, into: View): boolean {
+export function readAuthMessage(
+  reader: ProtoReader,
+  into: BookieRequest | BookieResponse,
+): boolean {
   let seen = 0
   for (;;) {
     const tag = reader.tag()

@@ -33,30 +33,45 @@ export class ProtoReader {
 
   /** The next field's number × 8 + wire type; 0 at the end of the range; −1 when malformed. */
   tag(): number {
-    const at = this.at
-    if (at >= this.end) return 0
-    const first = this.bytes[at] as number
+    const { bytes, at, end } = this
+    if (at >= end) return 0
+    const first = bytes[at] as number
     if (first < 0x80) {
       this.at = at + 1
       return first >= 8 ? first : -1
     }
-    if (!this.varint() || this.high !== 0 || this.low < 8) return -1
+    if (at + 1 < end) {
+      const second = bytes[at + 1] as number
+      if (second > 0 && second < 0x80) {
+        this.at = at + 2
+        return (first & 0x7f) | (second << 7)
+      }
+    }
+    if (!this.#longVarint() || this.high !== 0 || this.low < 8) return -1
     return this.low
   }
 
   /** A varint into `high` and `low`. More than 10 bytes are malformed. */
   varint(): boolean {
-    const at = this.at
-    if (at < this.end) {
-      const first = this.bytes[at] as number
-      if (first < 0x80) {
-        this.at = at + 1
-        this.high = 0
-        this.low = first
-        return true
+    const { bytes, at, end } = this
+    if (at + 4 > end) return this.#longVarint()
+    let low = bytes[at] as number
+    let size = 1
+    if (low >= 0x80) {
+      const second = bytes[at + 1] as number
+      low = (low & 0x7f) | (second << 7)
+      size = 2
+      if (second >= 0x80) {
+        const third = bytes[at + 2] as number
+        if (third >= 0x80) return this.#longVarint()
+        low = (low & 0x3fff) | (third << 14)
+        size = 3
       }
     }
-    return this.#longVarint()
+    this.at = at + size
+    this.high = 0
+    this.low = low
+    return true
   }
 
   #longVarint(): boolean {
