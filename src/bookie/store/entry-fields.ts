@@ -5,20 +5,29 @@
 //  | ledger id | entry id | last confirmed| length   | digest | payload
 //  +-----------+----------+---------------+----------+--------+---------
 
+import { noEntryId } from '../../wire/bookie-messages.ts'
+import { readInt64 } from '../../wire/int64.ts'
+import { maxStoredId } from '../index/ledger-index.ts'
+
 /** Shorter ones hold no last confirmed position and are refused (wire 1.6). */
 export const entryHeaderBytes = 24
 
 /** The longest digest ends here: what follows is payload whatever the digest's type. */
 const payloadForSure = 52
 
-/** A signed 64-bit number; NaN beyond what a double holds exactly is never returned: it is rounded. */
-export function signedAt(bytes: Buffer, at: number): number {
-  return bytes.readInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
+/** A last confirmed position as the index keeps it: −1 for none, at most 48 bits. */
+export function storedLac(bytes: Buffer, at: number): number {
+  return Math.min(Math.max(readInt64(bytes, at), noEntryId), maxStoredId - 1)
 }
 
 /** True when the 64-bit number there is negative. */
 export function isNegativeAt(bytes: Buffer, at: number): boolean {
   return (bytes[at] ?? 0) > 0x7f
+}
+
+/** Whether the id there fits what the index stores: not negative, at most 48 bits. */
+export function isStoredId(bytes: Buffer, at: number): boolean {
+  return bytes[at] === 0 && bytes[at + 1] === 0
 }
 
 /**

@@ -1,8 +1,9 @@
 // What a record means when it is met again: at start-up, and when the segment that holds it is given back.
 
+import { readInt64 } from '../../wire/int64.ts'
 import { ledgerFlags, type LedgerIndex } from '../index/ledger-index.ts'
 import { type RecordPlace, type RecordType, recordTypes } from '../journal/contract.ts'
-import { signedAt } from './entry-fields.ts'
+import { storedLac } from './entry-fields.ts'
 
 export interface ReplayedRecord {
   readonly index: LedgerIndex
@@ -46,9 +47,9 @@ export function replayRecord(record: ReplayedRecord): void {
       index.mark(ledger, ledgerFlags.fenceRecorded)
       return
     case recordTypes.explicitLac: {
-      const lac = signedAt(bytes, start + 8)
+      const lac = storedLac(bytes, start + 8)
       if (lac >= index.explicitLacValue(ledger)) {
-        index.setExplicitLac(ledger, Math.max(lac, -1), record.place)
+        index.setExplicitLac(ledger, lac, record.place)
         index.raiseLac(ledger, lac)
       }
       return
@@ -74,18 +75,18 @@ export function stillNeeded(
   if (type === recordTypes.ledgerKey) return ledger
   if (type === recordTypes.fence) return index.has(ledger, ledgerFlags.fenced) ? ledger : 0
   if (type !== recordTypes.explicitLac) return 0
-  const lac = Math.max(signedAt(bytes, start + 8), -1)
+  const lac = storedLac(bytes, start + 8)
   return lac === index.explicitLacValue(ledger) ? ledger : 0
 }
 
 function replayEntry(ledger: number, record: ReplayedRecord): void {
   const { index, bytes, start, place } = record
-  const entryId = signedAt(bytes, start + 8)
+  const entryId = readInt64(bytes, start + 8)
   const held = { slot: 0, offset8: 0 }
   // Written anew after an unclean end, and still in its first place: the first is kept.
   if (index.lookup(ledger, entryId, held)) return
   index.insert(ledger, entryId, place)
-  index.raiseLac(ledger, signedAt(bytes, start + 16))
+  index.raiseLac(ledger, storedLac(bytes, start + 16))
   record.count(place.slot, 1)
 }
 

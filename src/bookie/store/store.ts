@@ -16,7 +16,8 @@ import {
   type Status,
   statuses,
 } from '../../wire/bookie-messages.ts'
-import { ledgerFlags, LedgerIndex, maxStoredId } from '../index/ledger-index.ts'
+import { readInt64, readU32 } from '../../wire/int64.ts'
+import { ledgerFlags, LedgerIndex } from '../index/ledger-index.ts'
 import {
   type BookieJournal,
   type JournalOwner,
@@ -32,13 +33,15 @@ import {
   type StoreListener,
   type StoreOptions,
 } from './outcomes.ts'
-import { entryHeaderBytes, isNegativeAt, sameEntry, signedAt } from './entry-fields.ts'
+import { entryHeaderBytes, isNegativeAt, isStoredId, sameEntry, storedLac } from './entry-fields.ts'
 import { replayRecord, stillNeeded } from './replay.ts'
 
 /** The longest digest makes 36. */
 const maxLacPacketBytes = 256
 /** How many adds pass between two looks at the index's memory. */
 const budgetEvery = 256
+
+type Done = (error?: Error) => void
 
 export class Store implements JournalOwner {
   readonly index: LedgerIndex
@@ -65,7 +68,7 @@ export class Store implements JournalOwner {
   /** Fences whose record is not durable yet: ledger record → sequence. Few, and only for one batch. */
   readonly #fencing = new Map<number, number>()
   /** Deletions whose tombstone is not durable yet. */
-  readonly #burying: { ledger: number; sequence: number; done: () => void }[] = []
+  readonly #burying: { ledger: number; sequence: number; done: Done }[] = []
   #scratch = Buffer.alloc(8 + 64)
   #journal: BookieJournal | undefined
   #listener: StoreListener | undefined
@@ -108,10 +111,10 @@ export class Store implements JournalOwner {
       return statuses.badRequest
     }
     const recovery = (request.flags & requestFlags.recovery) !== 0
-    let ledger = this.index.find(bytes.readUInt32BE(bodyStart), bytes.readUInt32BE(bodyStart + 4))
+    let ledger = this.index.find(readU32(bytes, bodyStart), readU32(bytes, bodyStart + 4))
     const refused = this.#refusal(ledger, request, recovery)
     if (refused !== statuses.ok) return refused
-    const entryId = signedAt(bytes, bodyStart + 8)
+    const entryId = readInt64(bytes, bodyStart + 8)
     if (ledger !== 0 && this.index.lookup(ledger, entryId, this.place))
       return this.#duplicate(request)
     if (this.#isOverBudget() && !urgent) return statuses.tooManyRequests
@@ -148,7 +151,7 @@ export class Store implements JournalOwner {
     const size = bodyEnd - bodyStart
     if (size < 16 || size > maxLacPacketBytes) return statuses.badRequest
     if (isNegativeAt(bytes, bodyStart)) return statuses.badRequest
-    let ledger = this.index.find(bytes.readUInt32BE(bodyStart), bytes.readUInt32BE(bodyStart + 4))
+    let ledger = this.index.find(readU32(bytes, bodyStart), readU32(bytes, bodyStart + 4))
     if (ledger !== 0 && this.index.has(ledger, ledgerFlags.deleted)) return statuses.noLedger
     const denied = this.#denied(ledger, request)
     if (denied !== statuses.ok) return denied
@@ -157,14 +160,14 @@ export class Store implements JournalOwner {
       ledger = this.#open(ledger, request, { type: recordTypes.ledgerKey, urgent: false })
       if (ledger === 0) return this.#noRoom(statuses.readOnly)
     }
-    const lac = signedAt(bytes, bodyStart + 8)
+    const lac = storedLac(bytes, bodyStart + 8)
     // One that overtook a later one is answered, not kept: a reader wants the highest.
     if (lac >= this.index.explicitLacValue(ledger)) {
       const type = recordTypes.explicitLac
       if (!this.journal.append(type, bytes, bodyStart, bodyEnd, this.#appended, false)) {
         return this.#noRoom(statuses.readOnly)
       }
-      this.index.setExplicitLac(ledger, Math.max(lac, -1), this.#appended)
+      this.index.setExplicitLac(ledger, lac, this.#appended)
       this.index.raiseLac(ledger, lac)
     }
     this.#announce(ledger, true)
@@ -248,9 +251,9 @@ export class Store implements JournalOwner {
 
   /**
    * Deletes a ledger: reads and adds of it end at once, its entries are given up when the tombstone is durable, and then
-   * `done` is called. False: no room for the tombstone.
+   * `done` is called; with the error if the journal failed first. False: no room for the tombstone.
    */
-  delete(high: number, low: number, done: () => void): boolean {
+  delete(high: number, low: number, done: Done): boolean {
     const ledger = this.#known(high, low)
     if (ledger === 0) {
       done()
@@ -264,6 +267,25 @@ export class Store implements JournalOwner {
     this.#burying.push({ ledger, sequence: this.journal.sequence, done })
     this.#announce(ledger, true)
     return true
+  }
+
+  /** Whether a ledger's record stands for one that was deleted. */
+  isDeleted(ledger: number): boolean {
+    return this.index.has(ledger, ledgerFlags.deleted)
+  }
+
+  /** Forgets deleted ledgers whose deletion was before `second`. Returns how many. */
+  forgetTombstones(second: number): number {
+    const old: number[] = []
+    let at = 0
+    do {
+      at = this.index.walk(at, (ledger) => {
+        const buried = this.index.has(ledger, ledgerFlags.buried)
+        if (buried && this.index.buriedSecond(ledger) < second) old.push(ledger)
+      })
+    } while (at !== 0)
+    for (const ledger of old) this.index.forget(ledger)
+    return old.length
   }
 
   /** From now on nothing that this ledger lacks is called absent, and it takes recovery adds only. */
@@ -309,6 +331,7 @@ export class Store implements JournalOwner {
   }
 
   failed(error: Error): void {
+    for (const { done } of this.#burying.splice(0)) done(error)
     this.#listener?.failed(error)
   }
 
@@ -359,8 +382,8 @@ export class Store implements JournalOwner {
     const denied = this.#denied(ledger, request)
     if (denied !== statuses.ok || recovery) return denied
     const { bytes, bodyStart } = request
-    const high = bytes.readUInt32BE(bodyStart)
-    if (this.#isSuspect(ledger, high, bytes.readUInt32BE(bodyStart + 4))) {
+    const high = readU32(bytes, bodyStart)
+    if (this.#isSuspect(ledger, high, readU32(bytes, bodyStart + 4))) {
       return statuses.unauthorized
     }
     if (ledger === 0 || !this.index.has(ledger, ledgerFlags.fenced)) return statuses.ok
@@ -386,8 +409,8 @@ export class Store implements JournalOwner {
     const { bytes, keyStart, keyEnd } = request
     const isAdd = record.type === recordTypes.ledgerKey
     // The ledger id inside the body rules (wire 2.6); a read has only the outer one.
-    const high = isAdd ? bytes.readUInt32BE(request.bodyStart) : request.ledgerHigh
-    const low = isAdd ? bytes.readUInt32BE(request.bodyStart + 4) : request.ledgerLow
+    const high = isAdd ? readU32(bytes, request.bodyStart) : request.ledgerHigh
+    const low = isAdd ? readU32(bytes, request.bodyStart + 4) : request.ledgerLow
     const size = 8 + keyEnd - keyStart
     if (this.#scratch.length < size) this.#scratch = Buffer.alloc(8 + maxKeyBytes)
     this.#putId(high, low)
@@ -411,7 +434,7 @@ export class Store implements JournalOwner {
     this.index.insert(ledger, entryId, this.#appended)
     this.journal.count(this.#appended.slot, 1)
     this.counts.adds++
-    const lac = signedAt(bytes, bodyStart + 16)
+    const lac = storedLac(bytes, bodyStart + 16)
     if (this.index.raiseLac(ledger, lac)) this.#announce(ledger, false)
     return this.#afterAll()
   }
@@ -442,7 +465,7 @@ export class Store implements JournalOwner {
     if (this.index.has(ledger, ledgerFlags.watched)) this.#listener?.advanced(ledger, ended)
   }
 
-  #bury(ledger: number, done: () => void): void {
+  #bury(ledger: number, done: Done): void {
     this.index.bury(ledger, this.#options.second(), (slot) => this.journal.count(slot, -1))
     this.counts.deletedLedgers++
     done()
@@ -457,9 +480,4 @@ export class Store implements JournalOwner {
 /** High priority: V2 says it with a flag, V3 with a priority whose sign bit Java reads as a sign (wire 2.4). */
 export function isUrgent(request: BookieRequest): boolean {
   return (request.flags & requestFlags.highPriority) !== 0 || (request.priority | 0) > 0
-}
-
-/** Whether the id there fits what the index stores: not negative, at most 48 bits. */
-function isStoredId(bytes: Buffer, at: number): boolean {
-  return bytes[at] === 0 && bytes[at + 1] === 0 && signedAt(bytes, at) <= maxStoredId
 }

@@ -1,0 +1,150 @@
+// Collection of ledgers that are gone from the metadata (semantics B9).
+//
+// C1 The set of local ledgers is taken first, so that one created meanwhile is never a candidate. C2 A ledger goes only on
+// positive evidence: after the listing lacked it, a linearizable question about it alone says that it does not exist.
+// C3 Its tombstone is durable before anything of it is given up. C4 An empty listing, an error or a doubt deletes nothing.
+
+import { QuireError } from '../errors.ts'
+import { recordsPerPage } from './index/paged-words.ts'
+import type { Store } from './store/store.ts'
+
+/** What the bookie needs to know of the cluster's ledgers. */
+export interface LiveLedgers {
+  /** Ids of all ledgers in the metadata. Fails rather than leaving some out. */
+  list(signal?: AbortSignal): AsyncIterable<bigint>
+  /**
+   * Whether a ledger exists, read linearizably: not from a follower that may lag. False only if the metadata answered that
+   * there is none; anything else fails.
+   */
+  exists(ledgerId: bigint, signal?: AbortSignal): Promise<boolean>
+}
+
+export interface CollectOptions {
+  readonly signal?: AbortSignal | undefined
+  /** An operator confirmed that the metadata really names no ledger. */
+  readonly confirmedEmpty?: boolean
+  /** Called after each candidate. */
+  readonly progress?: (done: number, candidates: number) => void
+}
+
+export interface Collected {
+  /** Ledgers held when the pass began. */
+  readonly held: number
+  readonly candidates: number
+  readonly deleted: number
+  /** Candidates that exist after all, or could not be asked about: they stay. */
+  readonly kept: number
+  readonly forgottenTombstones: number
+  /** Why nothing was done, if so. */
+  readonly refused?: 'metadata-names-no-ledger'
+}
+
+/** So many ledgers may vanish at once without anybody asking why the metadata is empty. */
+const heldWithoutDoubt = 8
+/** How long late adds to a deleted ledger are refused: as Java does. */
+const rememberedSeconds = 7 * 24 * 3600
+const questionsAtOnce = 8
+
+export async function collect(
+  store: Store,
+  live: LiveLedgers,
+  options: CollectOptions & { second: number },
+): Promise<Collected> {
+  const forgottenTombstones = store.forgetTombstones(options.second - rememberedSeconds)
+  const snapshot = new Snapshot(store)
+  let listed = 0
+  for await (const id of live.list(options.signal)) {
+    listed++
+    snapshot.seen(id)
+  }
+  const none = { held: snapshot.held, deleted: 0, kept: 0, forgottenTombstones }
+  if (listed === 0 && snapshot.held > heldWithoutDoubt && options.confirmedEmpty !== true) {
+    return { ...none, candidates: 0, refused: 'metadata-names-no-ledger' }
+  }
+  const candidates = snapshot.unseen()
+  let deleted = 0
+  let done = 0
+  for (let at = 0; at < candidates.length; at += questionsAtOnce) {
+    const some = candidates.slice(at, at + questionsAtOnce)
+    const gone = await Promise.all(some.map((id) => isGone(live, id, options.signal)))
+    const doomed = some.filter((_, index) => gone[index] === true)
+    await Promise.all(doomed.map((id) => remove(store, id)))
+    deleted += doomed.length
+    done += some.length
+    options.progress?.(done, candidates.length)
+  }
+  const kept = candidates.length - deleted
+  return { ...none, candidates: candidates.length, deleted, kept }
+}
+
+/** A failed question is no evidence (C4): the ledger stays until the next pass. An abort ends the pass. */
+async function isGone(
+  live: LiveLedgers,
+  id: bigint,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    return !(await live.exists(id, signal))
+  } catch (error) {
+    if (signal?.aborted === true) throw error
+    return false
+  }
+}
+
+function remove(store: Store, id: bigint): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const taken = store.delete(Number(id >> 32n), Number(id & 0xffffffffn), (error) => {
+      if (error === undefined) resolve()
+      else reject(error)
+    })
+    if (taken) return
+    reject(
+      new QuireError(
+        'QUIRE_DISK_FULL',
+        'the reserve has no room for the record of a deletion: free space on the journal disk',
+        { facts: { ledgerId: id } },
+      ),
+    )
+  })
+}
+
+/** Which ledgers were held, by record of the index: records are used again only after a pass. */
+class Snapshot {
+  held = 0
+  readonly #store: Store
+  /** A page of bits by page of the index: held and not seen in the listing. */
+  readonly #pages: Uint8Array[] = []
+
+  constructor(store: Store) {
+    this.#store = store
+    let at = 0
+    do {
+      const page = new Uint8Array(recordsPerPage)
+      this.#pages.push(page)
+      at = store.index.walk(at, (ledger) => {
+        if (store.isDeleted(ledger)) return
+        page[ledger % recordsPerPage] = 1
+        this.held++
+      })
+    } while (at !== 0)
+  }
+
+  seen(id: bigint): void {
+    const ledger = this.#store.index.find(Number(id >> 32n), Number(id & 0xffffffffn))
+    const page = this.#pages[Math.floor(ledger / recordsPerPage)]
+    if (page !== undefined) page[ledger % recordsPerPage] = 0
+  }
+
+  unseen(): bigint[] {
+    const ids: bigint[] = []
+    const { index } = this.#store
+    this.#pages.forEach((page, number) => {
+      for (let at = 0; at < recordsPerPage; at++) {
+        if (page[at] !== 1) continue
+        const ledger = number * recordsPerPage + at
+        ids.push((BigInt(index.idHigh(ledger)) << 32n) | BigInt(index.idLow(ledger)))
+      }
+    })
+    return ids
+  }
+}

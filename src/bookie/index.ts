@@ -1,0 +1,10 @@
+// The public names of the bookie: its journal is opened by the composition root and handed to it.
+export {
+  type Bookie,
+  bookieLimits,
+  type BookieLimits,
+  type BookieParts,
+  type BookieStats,
+  createBookie,
+} from './bookie.ts'
+export type { Collected, CollectOptions, LiveLedgers } from './collector.ts'

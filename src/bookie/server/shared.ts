@@ -1,0 +1,56 @@
+// What the connections of one bookie share.
+
+import type { Clock, Logger, Timers } from '../../io/index.ts'
+import type { Store } from '../store/store.ts'
+import type { BookieConnection } from './connection.ts'
+import type { DiskReads } from './disk-reads.ts'
+import type { LongPolls } from './long-polls.ts'
+import type { OutputPool } from './output.ts'
+
+export interface ServerLimits {
+  /** A frame with its length field; BookKeeper's default on both ends is 5 MiB. */
+  readonly maxFrameBytes: number
+  /** Reads from disk at a time; connections that need another wait. */
+  readonly diskReads: number
+  /** Readers of one connection that may wait for a position at a time; more are answered at once. */
+  readonly longPolls: number
+  /** Bytes of a batch read's answer. */
+  readonly batchReadBytes: number
+}
+
+export const serverLimits: ServerLimits = {
+  maxFrameBytes: 5 * 1024 * 1024,
+  diskReads: 16,
+  longPolls: 1024,
+  batchReadBytes: 5 * 1024 * 1024,
+}
+
+/** Plain counters, for metrics. */
+export interface ServerCounts {
+  connections: number
+  requests: number
+  /** Connections that were ended because of what they sent. */
+  garbage: number
+  /** Times a connection was not read from, for want of room somewhere. */
+  pauses: number
+  diskReads: number
+  /** Records that were not what the index says, or did not verify: answered as unknown. */
+  unreadable: number
+}
+
+export interface Shared {
+  readonly store: Store
+  readonly logger: Logger
+  readonly timers: Timers
+  readonly clock: Clock
+  readonly limits: ServerLimits
+  readonly counts: ServerCounts
+  readonly pool: OutputPool
+  readonly disk: DiskReads
+  readonly polls: LongPolls
+  /** Connections with answers that wait for the journal. */
+  readonly waiting: Set<BookieConnection>
+  /** Connections that are not read from until there is room again. */
+  readonly blocked: Set<BookieConnection>
+  closed(connection: BookieConnection): void
+}
