@@ -109,6 +109,7 @@ t.test(
     const cluster = new MemoryCluster()
     const [a, b] = [await replicaOf(cluster), await replicaOf(cluster)]
     await a.execute(5)
+    const before = a.position
     const queries = [1, 2, 3].map(() => b.query(undefined, { consistency: 'linearizable' }))
     t.same(await Promise.all(queries), [5, 5, 5])
     t.equal(b.position, before + 3, 'a session, an expiry, and one barrier for all')
