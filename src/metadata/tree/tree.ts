@@ -1,0 +1,350 @@
+// The tree of one replica: orders what is proposed, commits it in groups, answers reads of what is committed, tells watches.
+//
+// I1. Nothing is answered, shown or told before it is durable: reads see the tree as of the last group that was published,
+//     also while the next one is being committed, so a hung disk stops writes and nothing else.
+// I2. A watch is laid together with its read: no change between them is missed. It is called before any later read shows
+//     the change, and watches are called in the order of the changes.
+// I3. When a commit fails or hangs its outcome is unknown: everything pending ends with QUIRE_METADATA_UNAVAILABLE, `failed`
+//     resolves, and this tree serves nothing more. Opening the store anew shows what became of it.
+//
+// `#commit` is the whole way of a command into the tree: replication comes in there. Who is silent for too long is judged
+// by whoever hears the sessions: `endSession`.
+
+import { QuireError } from '../../errors.ts'
+import type { Logger } from '../../io/log.ts'
+import type { Clock, Random, Timer, Timers } from '../../io/time.ts'
+import type { TreeStore } from '../../io/tree-store.ts'
+import type { CreateMode, MultiOperation, MultiResult, NodeStat } from '../contract.ts'
+import { Batch } from './batch.ts'
+import { commandBytes } from './command.ts'
+import type { SessionEnd, TreeCommand, TreeRequest, TreeResult } from './command.ts'
+import { closedError, treeError, unavailable } from './errors.ts'
+import { decodeZxid, zxidFact } from './facts.ts'
+import { Reads } from './reads.ts'
+import type { TreeRead, TreeReadResult } from './reads.ts'
+import { SessionTable } from './session-table.ts'
+import type { TreeSession } from './session-table.ts'
+import { Watches } from './watches.ts'
+import type { TreeWatch } from './watches.ts'
+
+export interface TreeOptions {
+  readonly store: TreeStore
+  readonly clock: Clock
+  readonly random: Random
+  readonly timers: Timers
+  readonly logger: Logger
+  /** Bytes of commands that wait for their commit; beyond it QUIRE_BACKPRESSURE. Default 16 MiB. */
+  readonly queueBytesMax?: number
+  /** After which a commit counts as hung. Default 30,000. */
+  readonly commitTimeoutMs?: number
+  /** How often containers and TTL nodes are looked at. Default 60,000. */
+  readonly collectIntervalMs?: number
+}
+
+/** One write, as a session asks for it. */
+export type TreeWrite =
+  | {
+      readonly type: 'create'
+      readonly path: string
+      readonly data: Uint8Array
+      readonly mode: CreateMode
+      readonly ttlMs: number
+    }
+  | {
+      readonly type: 'set'
+      readonly path: string
+      readonly data: Uint8Array
+      readonly version: number
+    }
+  | { readonly type: 'delete'; readonly path: string; readonly version: number }
+  | { readonly type: 'multi'; readonly operations: readonly MultiOperation[] }
+
+export interface TreeReadOptions {
+  /** Here each read is: what was acknowledged anywhere was published before. */
+  readonly linearizable?: boolean
+  readonly watch?: TreeWatch | undefined
+}
+
+interface Proposal {
+  readonly command: TreeCommand
+  readonly bytes: number
+  readonly resolve: (result: TreeResult) => void
+  readonly reject: (error: Error) => void
+}
+
+/** A group: beyond it one commit would block the store's thread for too long. */
+const groupMax = { commands: 512, bytes: 4_194_304 } as const
+
+const defaults = {
+  queueBytesMax: 16_777_216,
+  commitTimeoutMs: 30_000,
+  collectIntervalMs: 60_000,
+} as const
+
+/** Opens the tree that a store holds. The store belongs to the tree from then on. */
+export async function openTree(options: TreeOptions): Promise<Tree> {
+  const { store } = options
+  const zxid = (await store.facts(zxidFact)).get(zxidFact)
+  const sessions = await SessionTable.load(store)
+  return new Tree(options, { sessions, zxid: zxid ? decodeZxid(zxid) : 0 })
+}
+
+export class Tree implements AsyncDisposable {
+  /** Resolves to the reason when the tree can serve nothing more (I3). */
+  readonly failed: Promise<Error>
+  readonly queueBytesMax: number
+  readonly #options: TreeOptions
+  readonly #sessions: SessionTable
+  readonly #watches: Watches
+  readonly #reads: Reads
+  readonly #queue: Proposal[] = []
+  readonly #fail: (error: Error) => void
+  #queuedBytes = 0
+  #zxid: number
+  #running: Promise<void> | undefined
+  #ended: Error | undefined
+  #collector: Timer | undefined
+
+  constructor(options: TreeOptions, state: { sessions: SessionTable; zxid: number }) {
+    const { promise, resolve } = Promise.withResolvers<Error>()
+    this.failed = promise
+    this.#fail = resolve
+    this.#options = options
+    this.queueBytesMax = options.queueBytesMax ?? defaults.queueBytesMax
+    this.#sessions = state.sessions
+    this.#zxid = state.zxid
+    this.#watches = new Watches((error) =>
+      options.logger.error({ err: error }, 'what watches the metadata threw'),
+    )
+    this.#reads = new Reads(options.store, this.#watches)
+    this.#scheduleCollection()
+  }
+
+  /** The last change that is published. */
+  get lastZxid(): number {
+    return this.#zxid
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes
+  }
+
+  /** The sessions that are alive, also from before the start. */
+  async sessions(): Promise<TreeSession[]> {
+    return this.#sessions.list()
+  }
+
+  /** Undefined when the session has ended or never was. */
+  sessionEnded(sessionId: bigint): Promise<SessionEnd> | undefined {
+    return this.#sessions.get(sessionId)?.ended
+  }
+
+  async openSession(session: { timeoutMs: number; password: Uint8Array }): Promise<bigint> {
+    const sessionId = this.#options.random.bytes(8).readBigUInt64BE() >> 1n
+    if (sessionId === 0n) return this.openSession(session)
+    const timeMs = this.#now()
+    const result = await this.propose({ type: 'open-session', sessionId, timeMs, ...session })
+    if (!result.ok) throw treeError(result)
+    return sessionId
+  }
+
+  /** Removes the session with its ephemerals. One that is gone already is no error. */
+  async endSession(sessionId: bigint, reason: SessionEnd): Promise<void> {
+    await this.propose({ type: 'end-session', sessionId, reason, timeMs: this.#now() })
+  }
+
+  /** In the order of the calls. Rejects with the codes of the contract. */
+  async write(request: TreeRequest, write: TreeWrite): Promise<MultiResult[]> {
+    const operations = write.type === 'multi' ? write.operations : [write]
+    const timeMs = this.#now()
+    const result = await this.propose({ type: 'write', request, operations, timeMs })
+    if (!result.ok) throw treeError(result, write.type === 'multi')
+    return [...result.results]
+  }
+
+  /**
+   * Puts a command into the order of all changes; resolves when it is durable. A result that is not `ok` changed nothing.
+   * Rejects with QUIRE_BACKPRESSURE (nothing was done), QUIRE_CLOSED, QUIRE_METADATA_UNAVAILABLE (outcome unknown).
+   */
+  propose(command: TreeCommand): Promise<TreeResult> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    const bytes = commandBytes(command)
+    if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.queueBytesMax) {
+      const text = `${this.#queuedBytes} bytes of metadata changes wait for the disk: try again`
+      return Promise.reject(new QuireError('QUIRE_BACKPRESSURE', text))
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<TreeResult>()
+    this.#queue.push({ command, bytes, resolve, reject })
+    this.#queuedBytes += bytes
+    this.#running ??= this.#run()
+    return promise
+  }
+
+  async get(
+    path: string,
+    options: TreeReadOptions = {},
+  ): Promise<{ data: Uint8Array; stat: NodeStat }> {
+    const result = await this.#readOne({ type: 'get', path, watch: options.watch })
+    if (result?.type !== 'get') throw readError(result, path)
+    return { data: result.data, stat: result.stat }
+  }
+
+  async exists(path: string, options: TreeReadOptions = {}): Promise<NodeStat | undefined> {
+    const result = await this.#readOne({ type: 'exists', path, watch: options.watch })
+    if (result?.type !== 'exists') throw readError(result, path)
+    return result.stat
+  }
+
+  async children(
+    path: string,
+    options: TreeReadOptions = {},
+  ): Promise<{ names: string[]; stat: NodeStat }> {
+    const result = await this.#readOne({ type: 'children', path, watch: options.watch })
+    if (result?.type !== 'children') throw readError(result, path)
+    return { names: result.names, stat: result.stat }
+  }
+
+  /** Several reads of the same state. What is not there is a result of its own. */
+  async multiRead(reads: readonly TreeRead[]): Promise<TreeReadResult[]> {
+    if (this.#ended) throw this.#ended
+    return this.#reads.run(reads)
+  }
+
+  /** Resolves when a read shows everything that was acknowledged before the call. */
+  async sync(): Promise<void> {
+    if (this.#ended) throw this.#ended
+  }
+
+  /** Takes a watch back that was not called yet. */
+  unwatch(watch: TreeWatch): void {
+    this.#watches.remove(watch)
+  }
+
+  /** Commits what waits, and closes the store. Watches end with `session`. */
+  async close(): Promise<void> {
+    if (this.#ended) {
+      await this.#running
+      return
+    }
+    this.#ended = closedError()
+    this.#collector?.cancel()
+    await this.#running
+    if (this.#isFailed()) return
+    this.#watches.end()
+    await this.#options.store.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #now(): number {
+    return Math.floor(this.#options.clock.wallMs())
+  }
+
+  async #readOne(read: TreeRead): Promise<TreeReadResult | undefined> {
+    return (await this.multiRead([read]))[0]
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0 && !this.#isFailed()) {
+      const group = this.#takeGroup()
+      try {
+        await this.#commit(group)
+      } catch (error) {
+        this.#failWith(error, group)
+      }
+    }
+    this.#running = undefined
+  }
+
+  #isFailed(): boolean {
+    return QuireError.is(this.#ended, 'QUIRE_METADATA_UNAVAILABLE')
+  }
+
+  #takeGroup(): Proposal[] {
+    let bytes = 0
+    let count = 0
+    for (const proposal of this.#queue) {
+      if (count === groupMax.commands || (count > 0 && bytes + proposal.bytes > groupMax.bytes)) {
+        break
+      }
+      bytes += proposal.bytes
+      count++
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  /** Applies a group in order, makes it durable, and publishes it. */
+  async #commit(group: readonly Proposal[]): Promise<void> {
+    const { store } = this.#options
+    const batch = new Batch({ store, sessions: this.#sessions, zxid: this.#zxid })
+    await batch.load(group.map(({ command }) => command))
+    const results: TreeResult[] = []
+    for (const { command } of group) results.push(await batch.apply(command))
+    const changes = batch.changes()
+    if (changes) {
+      this.#reads.hide(batch.before)
+      await this.#inTime(store.commit(changes))
+      this.#reads.show(batch.before)
+    }
+    this.#zxid = batch.zxid
+    for (const event of batch.events) this.#watches.fire(event)
+    batch.tellEnded()
+    for (const [index, { bytes, resolve, reject }] of group.entries()) {
+      this.#queuedBytes -= bytes
+      const result = results[index]
+      if (result) resolve(result)
+      else reject(unavailable(undefined))
+    }
+  }
+
+  async #inTime(commit: Promise<void>): Promise<void> {
+    const { timers, commitTimeoutMs = defaults.commitTimeoutMs } = this.#options
+    const { promise, reject } = Promise.withResolvers<never>()
+    const text = `a commit of the metadata did not end within ${commitTimeoutMs} ms`
+    const timer = timers.after(commitTimeoutMs, () => reject(new QuireError('QUIRE_IO', text)))
+    try {
+      await Promise.race([commit, promise])
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  #failWith(cause: unknown, group: readonly Proposal[]): void {
+    const error = unavailable(cause)
+    this.#ended = error
+    this.#collector?.cancel()
+    this.#options.logger.error({ err: cause }, 'the metadata tree failed: its store is given up')
+    const pending = [...group, ...this.#queue.splice(0)]
+    this.#queuedBytes = 0
+    for (const { reject } of pending) reject(error)
+    this.#watches.end()
+    this.#fail(error)
+    // A store that failed may hang at its close too: nobody waits for it.
+    this.#options.store.close().catch((closing: unknown) => {
+      this.#options.logger.warn({ err: closing }, 'the failed store of the metadata did not close')
+    })
+  }
+
+  #scheduleCollection(): void {
+    const { timers, collectIntervalMs = defaults.collectIntervalMs } = this.#options
+    this.#collector = timers.after(collectIntervalMs, () => void this.#collect())
+  }
+
+  async #collect(): Promise<void> {
+    try {
+      const paths = await this.#options.store.expirable()
+      const timeMs = this.#now()
+      if (paths.length > 0) await this.propose({ type: 'collect', paths, timeMs })
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, 'containers and TTL nodes were not collected')
+    }
+    if (!this.#ended) this.#scheduleCollection()
+  }
+}
+
+function readError(result: TreeReadResult | undefined, path: string): QuireError {
+  const code = result?.type === 'none' ? result.code : 'QUIRE_NO_NODE'
+  return treeError({ code, path, index: 0 })
+}
