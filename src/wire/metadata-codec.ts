@@ -294,8 +294,9 @@ function takeRequest(from: ByteReader): MetadataRequest | UnknownRequest {
     case 'setWatches':
       return { type, watches: takeList(from, takeWatch) }
     case 'closeSession':
-      return { type }
+      break
   }
+  return { type }
 }
 
 function putOperation(to: ByteWriter, operation: WireOperation): void {
@@ -454,8 +455,9 @@ function takeResult(from: ByteReader): MetadataResult {
     case 'set':
     case 'delete':
     case 'check':
-      return takeOperationBody(from, type)
+      break
   }
+  return takeOperationBody(from, type)
 }
 
 function takeError(from: ByteReader, code: number): WireError {

@@ -1,0 +1,1 @@
+export { connectMetadata, type ConnectMetadataOptions } from './store.ts'

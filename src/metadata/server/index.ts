@@ -1,0 +1,2 @@
+export { createMetadataServer, type MetadataServer, type MetadataServerOptions } from './server.ts'
+export type { MetadataServerLimits } from './limits.ts'
