@@ -11,12 +11,12 @@ export interface BookieBench {
   readonly lines: Logged[]
   readonly failures: Error[]
   /** Connects a client. */
-  connect(): ClientEnd
+  readonly connect: () => ClientEnd
   /** Lets virtual time pass; timers that are due are called in order. */
-  pass(ms: number): void
-  timers(): number
+  readonly pass: (ms: number) => void
+  readonly timers: () => number
   /** A process that starts after a crash. */
-  crash(options?: BenchOptions): BookieBench
+  readonly crash: (options?: BenchOptions) => BookieBench
 }
 
 export interface BenchOptions {
