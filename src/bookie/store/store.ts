@@ -199,9 +199,10 @@ export class Store implements JournalOwner {
     this.index.mark(ledger, ledgerFlags.fenced)
     this.index.mark(ledger, ledgerFlags.fenceRecorded)
     this.counts.fences++
-    this.#fencing.set(ledger, this.journal.sequence)
     this.#announce(ledger, true)
-    return this.#afterAll()
+    const outcome = this.#afterAll()
+    if (outcome === outcomes.pending) this.#fencing.set(ledger, this.awaited)
+    return outcome
   }
 
   // ---- reads
@@ -264,8 +265,12 @@ export class Store implements JournalOwner {
     if (!this.journal.append(type, this.#scratch, 0, 8, this.#appended, true)) return false
     this.index.mark(ledger, ledgerFlags.deleted)
     this.#fencing.delete(ledger)
-    this.#burying.push({ ledger, sequence: this.journal.sequence, done })
     this.#announce(ledger, true)
+    if (this.#afterAll() === outcomes.pending) {
+      this.#burying.push({ ledger, sequence: this.awaited, done })
+    } else {
+      this.#bury(ledger, done)
+    }
     return true
   }
 
