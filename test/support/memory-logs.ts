@@ -83,7 +83,8 @@ export const timers: Timers = {
 
 /** Numbers from a seed: the same run every time. */
 export function seededRandom(seed: number): Random {
-  let state = seed
+  // Small seeds must not begin alike.
+  let state = Math.imul(seed, 2654435761) >>> 0
   const next = (): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return state

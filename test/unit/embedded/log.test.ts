@@ -384,6 +384,10 @@ t.test('a ledger opened without recovery does not hide the committed tail (A14 D
   await writer.append(bytes('d'))
   t.equal(await next(reading), '1:b')
   t.same(await follow(away, 4), ['0:a', '1:b', '2:c', '3:d'])
+  cluster.ledgers.faults.stale = () => true
+  const end = cluster.records.record('l').segments[1]?.firstPosition
+  t.same(await read(away, { to: end }), ['0:a', '1:b', '2:c'], 'the record knows the end')
+  cluster.ledgers.faults = {}
   const missing = [...cluster.ledgers.stored.values()][0]
   missing?.entries.pop()
   t.equal(

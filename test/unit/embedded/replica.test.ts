@@ -113,6 +113,10 @@ t.test(
     const queries = [1, 2, 3].map(() => b.query(undefined, { consistency: 'linearizable' }))
     t.same(await Promise.all(queries), [5, 5, 5])
     t.equal(b.position, before + 3, 'a session, an expiry, and one barrier for all')
+    await a.execute(7)
+    const later = a.position
+    t.equal(await b.query(undefined, { consistency: 'linearizable' }), 12)
+    t.ok(b.position >= later + 2, 'a barrier of its own')
     const abort = new AbortController()
     abort.abort()
     t.equal(
