@@ -5,8 +5,8 @@
 //   bookie.start(journal)
 //   bookie.accept(connection, firstBytes)
 //
-// It guarantees what the wire's server rules and A11 ask of a bookie; it leaves to its owner the directory, the identity,
-// registration and where the set of live ledgers comes from.
+// It guarantees what the wire's server rules and A11 ask of a bookie; it leaves to its owner the
+// directory, the identity, registration and where the set of live ledgers comes from.
 
 import { QuireError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
@@ -19,21 +19,27 @@ import type { StoreCounts } from './store/outcomes.ts'
 import { Store } from './store/store.ts'
 
 export interface BookieLimits extends ServerLimits {
-  /** Memory of the index; adds beyond it are refused until collection makes room. Default 512 MiB. */
+  /**
+   * Memory of the index; adds beyond it are refused until collection makes room. Default 1 GiB.
+   */
   readonly indexBytes: number
 }
 
-export const bookieLimits: BookieLimits = { ...serverLimits, indexBytes: 512 * 1024 * 1024 }
+export const bookieLimits: BookieLimits = { ...serverLimits, indexBytes: 1024 * 1024 * 1024 }
 
 export interface BookieParts {
   readonly io: Pick<Io, 'timers' | 'clock' | 'random'>
   readonly logger: Logger
-  /** The journal died: nothing pending will be answered, the connections are gone, and the node must end. Called once. */
+  /**
+   * The journal died: nothing pending will be answered, the connections are gone, and the node must
+   * end. Called once.
+   */
   readonly failed: (error: Error) => void
   readonly limits?: Partial<BookieLimits> | undefined
   /**
-   * Whether entries or the fence of a ledger (its id in halves) may have been lost here. What it lacks of such a ledger is
-   * answered as unknown, and it takes recovery adds only. Asked often. Default: none.
+   * Whether entries or the fence of a ledger (its id in halves) may have been lost here. What it
+   * lacks of such a ledger is answered as unknown, and it takes recovery adds only. Asked often.
+   * Default: none.
    */
   readonly mayHaveLost?: ((high: number, low: number) => boolean) | undefined
 }
@@ -54,7 +60,9 @@ export interface BookieStats extends StoreCounts, ServerCounts {
 export interface Bookie {
   /** What the journal replays into and reports to. */
   readonly owner: JournalOwner
-  /** An operator's choice, kept until set again: adds are refused, except those of high priority. */
+  /**
+   * An operator's choice, kept until set again: adds are refused, except those of high priority.
+   */
   readOnly: boolean
   /** Also true while the disk has no room. */
   readonly isReadOnly: boolean
@@ -62,7 +70,10 @@ export interface Bookie {
   start(journal: BookieJournal): void
   /** Serves a connection; `first` are bytes that were read from it already. */
   accept(connection: Connection, first?: Buffer): void
-  /** Gives up ledgers that are gone from the metadata. One pass at a time: a second call fails with QUIRE_BACKPRESSURE. */
+  /**
+   * Gives up ledgers that are gone from the metadata. One pass at a time: a second call fails with
+   * QUIRE_BACKPRESSURE.
+   */
   collect(live: LiveLedgers, options?: CollectOptions): Promise<Collected>
   stats(): BookieStats
   /** Takes nothing more, answers what it took, closes the journal and ends the connections. */
@@ -70,69 +81,90 @@ export interface Bookie {
 }
 
 export function createBookie(parts: BookieParts): Bookie {
-  const { io, logger } = parts
-  const limits: BookieLimits = { ...bookieLimits, ...parts.limits }
-  const second = (): number => Math.floor(io.clock.monotonicMs() / 1000)
-  const store = new Store({
-    logger,
-    indexBytes: limits.indexBytes,
-    seed: io.random.below(0x7fffffff),
-    second,
-    mayHaveLost: parts.mayHaveLost,
-  })
-  const server = new BookieServer({ store, logger, io, limits, failed: parts.failed })
-  let collecting = false
-  let started = false
-  return {
-    owner: store,
-    get readOnly() {
-      return store.readOnly
-    },
-    set readOnly(value: boolean) {
-      store.readOnly = value
-    },
-    get isReadOnly() {
-      return store.isReadOnly
-    },
-    start(journal) {
-      invariant(!started, 'a bookie is started once')
-      started = true
-      store.attach(journal, server)
-    },
-    accept(connection, first) {
-      invariant(started, 'a bookie is started before it serves')
-      server.accept(connection, first)
-    },
-    async collect(live, options = {}) {
-      if (collecting) {
-        throw new QuireError(
-          'QUIRE_BACKPRESSURE',
-          'a collection of ledgers is under way: wait for its end',
-        )
-      }
-      collecting = true
-      try {
-        return await collect(store, live, { ...options, second: second() })
-      } finally {
-        collecting = false
-      }
-    },
-    stats: () => ({
-      ...store.counts,
-      ...server.counts,
-      ledgers: store.index.ledgerCount,
-      entries: store.index.entryCount,
-      indexBytes: store.index.bytes,
-      connectionsNow: server.connectionCount,
-      longPollsNow: server.longPollCount,
-      readOnly: store.isReadOnly,
-      sequence: store.journal.sequence,
-      durableSequence: store.journal.durableSequence,
-    }),
-    async close() {
-      server.stop()
-      if (started) await store.journal.close()
-      server.end()
-    },
+  return new ServingBookie(parts)
+}
+
+class ServingBookie implements Bookie {
+  readonly #store: Store
+  readonly #server: BookieServer
+  readonly #second: () => number
+  #started = false
+  #collecting = false
+
+  constructor({ io, logger, failed, limits: chosen, mayHaveLost }: BookieParts) {
+    const limits: BookieLimits = { ...bookieLimits, ...chosen }
+    this.#second = () => Math.floor(io.clock.monotonicMs() / 1000)
+    this.#store = new Store({
+      logger,
+      indexBytes: limits.indexBytes,
+      seed: io.random.below(0x7fffffff),
+      second: this.#second,
+      mayHaveLost,
+    })
+    this.#server = new BookieServer({ store: this.#store, logger, io, limits, failed })
+  }
+
+  get owner(): JournalOwner {
+    return this.#store
+  }
+
+  get readOnly(): boolean {
+    return this.#store.readOnly
+  }
+
+  set readOnly(value: boolean) {
+    this.#store.readOnly = value
+  }
+
+  get isReadOnly(): boolean {
+    return this.#store.isReadOnly
+  }
+
+  start(journal: BookieJournal): void {
+    invariant(!this.#started, 'a bookie is started once')
+    this.#started = true
+    this.#store.attach(journal, this.#server)
+  }
+
+  accept(connection: Connection, first?: Buffer): void {
+    invariant(this.#started, 'a bookie is started before it serves')
+    this.#server.accept(connection, first)
+  }
+
+  async collect(live: LiveLedgers, options: CollectOptions = {}): Promise<Collected> {
+    if (this.#collecting) {
+      throw new QuireError(
+        'QUIRE_BACKPRESSURE',
+        'a collection of ledgers is under way: wait for its end',
+      )
+    }
+    this.#collecting = true
+    try {
+      return await collect(this.#store, live, { ...options, second: this.#second() })
+    } finally {
+      this.#collecting = false
+    }
+  }
+
+  stats(): BookieStats {
+    const { index, journal, counts, isReadOnly } = this.#store
+    return {
+      ...counts,
+      ...this.#server.counts,
+      ledgers: index.ledgerCount,
+      entries: index.entryCount,
+      indexBytes: index.bytes,
+      connectionsNow: this.#server.connectionCount,
+      longPollsNow: this.#server.longPollCount,
+      readOnly: isReadOnly,
+      sequence: journal.sequence,
+      durableSequence: journal.durableSequence,
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#server.stop()
+    if (this.#started) await this.#store.journal.close()
+    this.#server.end()
   }
 }

@@ -1,10 +1,12 @@
 // Collection of ledgers that are gone from the metadata (semantics B9).
 //
-// C1 The set of local ledgers is taken first, so that one created meanwhile is never a candidate. C2 A ledger goes only on
-// positive evidence: after the listing lacked it, a linearizable question about it alone says that it does not exist.
-// C3 Its tombstone is durable before anything of it is given up. C4 An empty listing, an error or a doubt deletes nothing.
+// C1 The set of local ledgers is taken first, so that one created meanwhile is never a candidate.
+// C2 A ledger goes only on positive evidence: after the listing lacked it, a linearizable question
+// about it alone says that it does not exist. C3 Its tombstone is durable before anything of it is
+// given up. C4 An empty listing, an error or a doubt deletes nothing.
 
 import { QuireError } from '../errors.ts'
+import { ledgerFlags, type LedgerIndex } from './index/ledger-index.ts'
 import { recordsPerPage } from './index/paged-words.ts'
 import type { Store } from './store/store.ts'
 
@@ -13,8 +15,8 @@ export interface LiveLedgers {
   /** Ids of all ledgers in the metadata. Fails rather than leaving some out. */
   list(signal?: AbortSignal): AsyncIterable<bigint>
   /**
-   * Whether a ledger exists, read linearizably: not from a follower that may lag. False only if the metadata answered that
-   * there is none; anything else fails.
+   * Whether a ledger exists, read linearizably: not from a follower that may lag. False only if the
+   * metadata answered that there is none; anything else fails.
    */
   exists(ledgerId: bigint, signal?: AbortSignal): Promise<boolean>
 }
@@ -50,7 +52,7 @@ export async function collect(
   live: LiveLedgers,
   options: CollectOptions & { second: number },
 ): Promise<Collected> {
-  const forgottenTombstones = store.forgetTombstones(options.second - rememberedSeconds)
+  const forgottenTombstones = forgetTombstones(store.index, options.second - rememberedSeconds)
   const snapshot = new Snapshot(store)
   let listed = 0
   for await (const id of live.list(options.signal)) {
@@ -77,7 +79,10 @@ export async function collect(
   return { ...none, candidates: candidates.length, deleted, kept }
 }
 
-/** A failed question is no evidence (C4): the ledger stays until the next pass. An abort ends the pass. */
+/**
+ * A failed question is no evidence (C4): the ledger stays until the next pass. An abort ends the
+ * pass.
+ */
 async function isGone(
   live: LiveLedgers,
   id: bigint,
@@ -108,6 +113,20 @@ function remove(store: Store, id: bigint): Promise<void> {
   })
 }
 
+/** Forgets ledgers whose deletion was before `second`. Returns how many. */
+function forgetTombstones(index: LedgerIndex, second: number): number {
+  const old: number[] = []
+  let at = 0
+  do {
+    at = index.walk(at, (ledger) => {
+      const isBuried = index.has(ledger, ledgerFlags.buried)
+      if (isBuried && index.buriedSecond(ledger) < second) old.push(ledger)
+    })
+  } while (at !== 0)
+  for (const ledger of old) index.forget(ledger)
+  return old.length
+}
+
 /** Which ledgers were held, by record of the index: records are used again only after a pass. */
 class Snapshot {
   held = 0
@@ -122,7 +141,7 @@ class Snapshot {
       const page = new Uint8Array(recordsPerPage)
       this.#pages.push(page)
       at = store.index.walk(at, (ledger) => {
-        if (store.isDeleted(ledger)) return
+        if (store.index.has(ledger, ledgerFlags.deleted)) return
         page[ledger % recordsPerPage] = 1
         this.held++
       })

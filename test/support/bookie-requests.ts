@@ -1,5 +1,5 @@
-// Requests to a bookie as a decoder would leave them, and entries as a writer packages them (digest of 4 bytes, not computed: a
-// bookie never checks one).
+// Requests to a bookie as a decoder would leave them, and entries as a writer packages them (digest
+// of 4 bytes, not computed: a bookie never checks one).
 import { createHash } from 'node:crypto'
 import type { Logger } from '../../src/io/index.ts'
 import { type BookieRequest, type Operation, operations } from '../../src/wire/bookie-messages.ts'

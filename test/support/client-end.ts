@@ -1,5 +1,5 @@
-// The client's end of a connection to a server under test: feeds bytes in any pieces, keeps what came back, and decides when
-// what the server wrote counts as flushed.
+// The client's end of a connection to a server under test: feeds bytes in any pieces, keeps what
+// came back, and decides when what the server wrote counts as flushed.
 import type { Address, Connection, ConnectionHandler } from '../../src/io/index.ts'
 import type { BookieResponse } from '../../src/wire/bookie-messages.ts'
 import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'

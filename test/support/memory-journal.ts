@@ -1,5 +1,5 @@
-// A journal in memory for tests of what stands on it: records become durable when the test says so, and a "crash" keeps
-// exactly what was durable.
+// A journal in memory for tests of what stands on it: records become durable when the test says so,
+// and a "crash" keeps exactly what was durable.
 import type {
   BookieJournal,
   JournalOwner,

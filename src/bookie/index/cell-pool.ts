@@ -1,6 +1,7 @@
-// Places of up to 32 entries with neighbouring ids: a bitmap of those present and, packed in its order, 6 bytes for each
-// (segment slot 16 bits, offset in units of 8 bytes 32 bits). Cells come in sizes; one that is full moves to the next
-// size. Words of a cell: bitmap, then one word an offset, then half a word a slot.
+// Places of up to 32 entries with neighbouring ids: a bitmap of those present and, packed in its
+// order, 6 bytes for each (segment slot 16 bits, offset in units of 8 bytes 32 bits). Cells come in
+// sizes; one that is full moves to the next size. Words of a cell: bitmap, then one word an offset,
+// then half a word a slot.
 
 import { invariant } from '../../invariant.ts'
 import type { RecordPlace } from '../journal/contract.ts'

@@ -1,6 +1,7 @@
-// The master keys of ledgers. Equal keys are stored once (a cluster mostly has one), counted, and freed with the last
-// ledger that has them. A key of more than 20 bytes, which no known client sends, is kept as the first 20 bytes of its
-// SHA-256: equality stays exact for all that can be found.
+// The master keys of ledgers. Equal keys are stored once (a cluster mostly has one), counted, and
+// freed with the last ledger that has them. A key of more than 20 bytes, which no known client
+// sends, is kept as the first 20 bytes of its SHA-256: equality stays exact for all that can be
+// found.
 
 import { createHash } from 'node:crypto'
 import { LinearHash, mix } from './linear-hash.ts'

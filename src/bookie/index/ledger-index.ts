@@ -1,10 +1,13 @@
-// What a bookie knows of its ledgers and where their entries are, in typed arrays: no object for a ledger or an entry.
+// What a bookie knows of its ledgers and where their entries are, in typed arrays: no object for a
+// ledger or an entry.
 //
-// I1 An entry is indexed once: the first copy stays. I2 A last confirmed position never decreases. I3 A fence is never
-// unset while its ledger lives. I4 Memory grows by pages of a fixed size (`bytes` is all of it).
+// I1 An entry is indexed once: the first copy stays. I2 A last confirmed position never decreases.
+// I3 A fence is never unset while its ledger lives. I4 Memory grows by pages of a fixed size
+// (`bytes` is all of it).
 //
-// A ledger's entries are one of: nothing; one place in the ledger's own record; one cell (all ids in one aligned run of 32);
-// or blocks, each a cell found by hash of (ledger, block number) and chained for walks. Sparse ids cost 36 bytes each.
+// A ledger's entries are one of: nothing; one place in the ledger's own record; one cell (all ids
+// in one aligned run of 32); or blocks, each a cell found by hash of (ledger, block number) and
+// chained for walks. Sparse ids cost 36 bytes each.
 
 import { invariant } from '../../invariant.ts'
 import type { RecordPlace } from '../journal/contract.ts'
@@ -13,7 +16,10 @@ import { KeyTable } from './key-table.ts'
 import { LinearHash, mix } from './linear-hash.ts'
 import { PagedWords, recordsPerPage } from './paged-words.ts'
 
-/** Entry ids and positions are stored in 48 bits; last confirmed positions plus one, so that −1 fits. */
+/**
+ * Entry ids and positions are stored in 48 bits; last confirmed positions plus one, so that −1
+ * fits.
+ */
 export const maxStoredId: number = 2 ** 48 - 1
 
 const word = {
@@ -270,8 +276,8 @@ export class LedgerIndex {
   }
 
   /**
-   * Forgets entries, key and positions of a ledger and remembers that it was deleted, at `second` of the owner's clock.
-   * `each` hears the segment slot of every entry.
+   * Forgets entries, key and positions of a ledger and remembers that it was deleted, at `second`
+   * of the owner's clock. `each` hears the segment slot of every entry.
    */
   bury(ledger: number, second: number, each: (slot: number) => void): void {
     this.#empty(ledger, each)
@@ -305,8 +311,9 @@ export class LedgerIndex {
   }
 
   /**
-   * Records of ledgers from `from` on, at most a page's worth: a walk that may stop between calls. Returns where to go on,
-   * 0 at the end. Ledgers created meanwhile may be missed, those removed may leave their record to others.
+   * Records of ledgers from `from` on, at most a page's worth: a walk that may stop between calls.
+   * Returns where to go on, 0 at the end. Ledgers created meanwhile may be missed, those removed
+   * may leave their record to others.
    */
   walk(from: number, each: (ledger: number) => void): number {
     const page = Math.floor(from / recordsPerPage)

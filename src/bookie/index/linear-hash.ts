@@ -1,5 +1,6 @@
-// Chained hashing that grows by one bucket at a time (Litwin's linear hashing): neither an insert that copies a whole
-// table nor memory held twice. The chain runs through one word of the records themselves; the owner compares keys.
+// Chained hashing that grows by one bucket at a time (Litwin's linear hashing): neither an insert
+// that copies a whole table nor memory held twice. The chain runs through one word of the records
+// themselves; the owner compares keys.
 
 import { invariant } from '../../invariant.ts'
 import { PagedWords } from './paged-words.ts'

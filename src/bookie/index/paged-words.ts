@@ -1,5 +1,6 @@
-// Records of a fixed number of 32-bit words in pages of a fixed size: memory grows and shrinks by one page at a time, so
-// that no doubling copies the whole and none is held twice. Record 0 is never given out: it stands for "none".
+// Records of a fixed number of 32-bit words in pages of a fixed size: memory grows and shrinks by
+// one page at a time, so that no doubling copies the whole and none is held twice. Record 0 is
+// never given out: it stands for "none".
 
 import { invariant } from '../../invariant.ts'
 
@@ -11,7 +12,9 @@ export class PagedWords {
   readonly stride: number
   /** `undefined`: a page whose records are all free and whose memory was given back. */
   readonly #pages: (Uint32Array | undefined)[] = []
-  /** By page: first freed record, chained through word 0; records ever given out; records in use. */
+  /**
+   * By page: first freed record, chained through word 0; records ever given out; records in use.
+   */
   readonly #free: number[] = []
   readonly #used: number[] = []
   readonly #inUse: number[] = []

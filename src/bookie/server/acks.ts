@@ -1,5 +1,6 @@
-// Answers of one connection that wait for the journal, as plain numbers in a ring: adds, LAC writes and forces. They are in
-// the order of the sequence numbers they wait for, since each waits for the newest record at its time.
+// Answers of one connection that wait for the journal, as plain numbers in a ring: adds, LAC writes
+// and forces. They are in the order of the sequence numbers they wait for, since each waits for the
+// newest record at its time.
 
 import type { BookieRequest, Operation } from '../../wire/bookie-messages.ts'
 

@@ -1,4 +1,5 @@
-// Writes answers into a connection's output: one reused set of fields, no object for an answer that is common.
+// Writes answers into a connection's output: one reused set of fields, no object for an answer that
+// is common.
 
 import {
   encodeAuthDisabledResponse,

@@ -1,5 +1,5 @@
-// One request that is answered later than in the turn that brought it: what its answer needs, copied from the decoder's view.
-// Adds have none (they wait as numbers, see acks.ts).
+// One request that is answered later than in the turn that brought it: what its answer needs,
+// copied from the decoder's view. Adds have none (they wait as numbers, see acks.ts).
 
 import { type BookieRequest, type Operation, requestFlags } from '../../wire/bookie-messages.ts'
 

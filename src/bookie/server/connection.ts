@@ -1,8 +1,10 @@
-// One client: frames in, answers out. Both protocols on one port; a connection that spoke V2 once speaks it for good (wire 1.3).
+// One client: frames in, answers out. Both protocols on one port; a connection that spoke V2 once
+// speaks it for good (wire 1.3).
 //
-// C1 Every request that was taken gets exactly one answer, unless the connection ends first. C2 What cannot be taken yet waits
-// in its chunk, and its socket is not read. C3 An acknowledgement leaves only when its record is durable; all of one batch
-// leave in one write. C4 Whatever is not a request ends the connection and nothing else.
+// C1 Every request that was taken gets exactly one answer, unless the connection ends first. C2
+// What cannot be taken yet waits in its chunk, and its socket is not read. C3 An acknowledgement
+// leaves only when its record is durable; all of one batch leave in one write. C4 Whatever is not a
+// request ends the connection and nothing else.
 
 import { QuireError } from '../../errors.ts'
 import type { Connection, ConnectionHandler } from '../../io/index.ts'

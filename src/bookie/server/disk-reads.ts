@@ -1,4 +1,5 @@
-// Reads from disk, a bounded number at a time: an entry is at most a frame, so the count bounds the memory too.
+// Reads from disk, a bounded number at a time: an entry is at most a frame, so the count bounds the
+// memory too.
 
 export class DiskReads {
   readonly #max: number

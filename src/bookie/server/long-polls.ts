@@ -1,5 +1,5 @@
-// Readers that wait for a ledger's last confirmed position to advance (wire 2.7). Each waits once: whichever comes first of
-// the advance, the timer and the end of its connection removes it.
+// Readers that wait for a ledger's last confirmed position to advance (wire 2.7). Each waits once:
+// whichever comes first of the advance, the timer and the end of its connection removes it.
 
 import type { Timer, Timers } from '../../io/index.ts'
 import { ledgerFlags, type LedgerIndex } from '../index/ledger-index.ts'

@@ -1,5 +1,6 @@
-// What leaves on one connection: answers are written one behind the other into a buffer and given to the socket in one call a
-// batch. A buffer is used again only when everything given from it was flushed.
+// What leaves on one connection: answers are written one behind the other into a buffer and given
+// to the socket in one call a batch. A buffer is used again only when everything given from it was
+// flushed.
 
 import type { Connection } from '../../io/index.ts'
 
@@ -88,7 +89,9 @@ export class Output {
     if (!this.#connection.write(span, buffer.flushed)) this.choked = true
   }
 
-  /** Bytes that are not copied, behind all written so far; `flushed` is called when they may change. */
+  /**
+   * Bytes that are not copied, behind all written so far; `flushed` is called when they may change.
+   */
   writeView(view: Buffer, flushed: () => void): void {
     this.flush()
     if (!this.#connection.write(view, flushed)) this.choked = true

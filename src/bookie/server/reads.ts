@@ -1,4 +1,5 @@
-// Answers to what reads: entries, positions, lists. What is in memory is answered in the turn that asked.
+// Answers to what reads: entries, positions, lists. What is in memory is answered in the turn that
+// asked.
 
 import {
   type BookieRequest,
@@ -13,7 +14,9 @@ import { type Call, callOf, type Echo } from './call.ts'
 import type { BookieConnection } from './connection.ts'
 import { type Fetched, fetchEntry, fetchExplicitLac, isEntry, letGo } from './records.ts'
 
-/** A plain read of one entry. False: it is on disk, and too many reads of the disk are under way. */
+/**
+ * A plain read of one entry. False: it is on disk, and too many reads of the disk are under way.
+ */
 export function tryRead(connection: BookieConnection, request: BookieRequest): boolean {
   const { store, disk } = connection.shared
   const { ledgerHigh: high, ledgerLow: low, entryId } = request
@@ -34,7 +37,10 @@ export function tryRead(connection: BookieConnection, request: BookieRequest): b
   return true
 }
 
-/** Answers a call that was admitted: fenced durably if it asked for that, waited for if it was to wait. */
+/**
+ * Answers a call that was admitted: fenced durably if it asked for that, waited for if it was to
+ * wait.
+ */
 export function finish(connection: BookieConnection, call: Call): void {
   if (call.operation === operations.read) void finishRead(connection, call)
   else if (call.operation === operations.batchRead) void finishBatch(connection, call)
@@ -122,7 +128,10 @@ function goOn(connection: BookieConnection, call: Call, movedMs: number): void {
   }
 }
 
-/** The entry behind the position that the reader knows, if it is here: with striping it often is not. */
+/**
+ * The entry behind the position that the reader knows, if it is here: with striping it often is
+ * not.
+ */
 async function piggyback(
   connection: BookieConnection,
   call: Call,
@@ -163,7 +172,10 @@ async function finishRead(connection: BookieConnection, call: Call): Promise<voi
   connection.flush()
 }
 
-/** Larger entries are sent from the journal's memory, held until they left; smaller ones are cheaper to copy. */
+/**
+ * Larger entries are sent from the journal's memory, held until they left; smaller ones are cheaper
+ * to copy.
+ */
 const copiedBytes = 16 * 1024
 
 function answerEntry(
@@ -219,8 +231,8 @@ async function finishBatch(connection: BookieConnection, call: Call): Promise<vo
 }
 
 /**
- * Wire 2.8, its odd status included; but where nothing was obtained "no entry" is said only if that is proven: what cannot
- * be read or is suspect stays unknown.
+ * Wire 2.8, its odd status included; but where nothing was obtained "no entry" is said only if that
+ * is proven: what cannot be read or is suspect stays unknown.
  */
 async function finishReadLac(connection: BookieConnection, call: Call): Promise<void> {
   const { shared } = connection

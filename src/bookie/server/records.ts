@@ -5,7 +5,10 @@ import { noEntryId, type Status, statuses } from '../../wire/bookie-messages.ts'
 import { readInt64, readU32 } from '../../wire/int64.ts'
 import type { Shared } from './shared.ts'
 
-/** A record, or why there is none. `slot` is held until `letGo`, −1 when the bytes are nobody else's. */
+/**
+ * A record, or why there is none. `slot` is held until `letGo`, −1 when the bytes are nobody
+ * else's.
+ */
 export interface Fetched {
   readonly status: Status
   readonly bytes: Buffer
@@ -21,7 +24,10 @@ export interface Wanted {
   readonly entryId: number
 }
 
-/** Whether these are the bytes of the entry: an index that points elsewhere is a doubt, not an absence (B13). */
+/**
+ * Whether these are the bytes of the entry: an index that points elsewhere is a doubt, not an
+ * absence (B13).
+ */
 export function isEntry(bytes: Buffer, { high, low, entryId }: Wanted): boolean {
   if (bytes.length < 16) return false
   if (readU32(bytes, 0) !== high || readU32(bytes, 4) !== low) return false
@@ -49,7 +55,9 @@ export function letGo(shared: Shared, fetched: Fetched): void {
   if (fetched.slot >= 0) shared.store.journal.release(fetched.slot)
 }
 
-/** Tells that a record is not what it should be: the answer is "unknown", never "absent" (A11.3). */
+/**
+ * Tells that a record is not what it should be: the answer is "unknown", never "absent" (A11.3).
+ */
 export function unreadable(shared: Shared, facts: object, cause: string): void {
   shared.counts.unreadable++
   shared.logger.error({ ...facts, problem: cause }, 'a stored record cannot be read')

@@ -1,4 +1,5 @@
-// All connections of a bookie: tells them what became durable, that there is room again, and that it is over.
+// All connections of a bookie: tells them what became durable, that there is room again, and that
+// it is over.
 
 import { QuireError } from '../../errors.ts'
 import type { Connection, Io, Logger } from '../../io/index.ts'

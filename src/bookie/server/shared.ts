@@ -12,7 +12,9 @@ export interface ServerLimits {
   readonly maxFrameBytes: number
   /** Reads from disk at a time; connections that need another wait. */
   readonly diskReads: number
-  /** Readers of one connection that may wait for a position at a time; more are answered at once. */
+  /**
+   * Readers of one connection that may wait for a position at a time; more are answered at once.
+   */
   readonly longPolls: number
   /** Bytes of a batch read's answer. */
   readonly batchReadBytes: number

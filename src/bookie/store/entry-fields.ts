@@ -1,4 +1,5 @@
-// What a bookie reads of an entry (wire 4.1) and of the ids in front of other records: offsets 0, 8, 16 and 24.
+// What a bookie reads of an entry (wire 4.1) and of the ids in front of other records: offsets 0,
+// 8, 16 and 24.
 //
 //  0           8          16              24         32
 //  +-----------+----------+---------------+----------+--------+---------
@@ -31,8 +32,9 @@ export function isStoredId(bytes: Buffer, at: number): boolean {
 }
 
 /**
- * Whether two copies are the same entry: recovery and re-replication repackage one with another last confirmed position and
- * so another digest (wire 4.6), and its type is not known here. Size, length field and everything from byte 52 must agree.
+ * Whether two copies are the same entry: recovery and re-replication repackage one with another
+ * last confirmed position and so another digest (wire 4.6), and its type is not known here. Size,
+ * length field and everything from byte 52 must agree.
  */
 export function sameEntry(
   held: Buffer,

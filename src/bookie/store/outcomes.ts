@@ -21,7 +21,10 @@ export interface StoreListener {
   durable(sequence: number): void
   failed(error: Error): void
   writable(): void
-  /** The known last confirmed position of a watched ledger advanced, or (`ended`) no waiting for it makes sense. */
+  /**
+   * The known last confirmed position of a watched ledger advanced, or (`ended`) no waiting for it
+   * makes sense.
+   */
   advanced(ledger: number, ended: boolean): void
 }
 
@@ -33,7 +36,10 @@ export interface StoreOptions {
   readonly seed: number
   /** Seconds of a clock that never goes back. */
   readonly second: () => number
-  /** Whether entries or the fence of a ledger may have been lost here, as after a lost range or disk; asked at each add. */
+  /**
+   * Whether entries or the fence of a ledger may have been lost here, as after a lost range or
+   * disk; asked at each add.
+   */
   readonly mayHaveLost?: ((high: number, low: number) => boolean) | undefined
 }
 

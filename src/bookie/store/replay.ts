@@ -1,4 +1,5 @@
-// What a record means when it is met again: at start-up, and when the segment that holds it is given back.
+// What a record means when it is met again: at start-up, and when the segment that holds it is
+// given back.
 
 import { readInt64 } from '../../wire/int64.ts'
 import { ledgerFlags, type LedgerIndex } from '../index/ledger-index.ts'
@@ -20,8 +21,8 @@ export interface ReplayedRecord {
 }
 
 /**
- * Takes one record into the index. Records come in the order of their sequence numbers; a key or a fence may follow entries of
- * its ledger, since it is written again when its first segment goes.
+ * Takes one record into the index. Records come in the order of their sequence numbers; a key or a
+ * fence may follow entries of its ledger, since it is written again when its first segment goes.
  */
 export function replayRecord(record: ReplayedRecord): void {
   const { index, type, bytes, start } = record
@@ -59,8 +60,8 @@ export function replayRecord(record: ReplayedRecord): void {
 }
 
 /**
- * Whether a key, fence, explicit LAC or tombstone must be written again before its segment goes: the ledger's record in
- * the index, or 0.
+ * Whether a key, fence, explicit LAC or tombstone must be written again before its segment goes:
+ * the ledger's record in the index, or 0.
  */
 export function stillNeeded(
   index: LedgerIndex,

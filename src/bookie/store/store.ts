@@ -1,11 +1,14 @@
-// Admission: what a bookie takes, refuses and knows, decided synchronously over the index and the journal.
+// Admission: what a bookie takes, refuses and knows, decided synchronously over the index and the
+// journal.
 //
-// I1 A check and the append it allows happen in one call: a fence is either before an add or after it (A11.1).
-// I2 An entry can be read before its add can be acknowledged. I3 A fence counts in memory at once and is reported only once
-// its record is durable, whatever else the answer says (A11.2). I4 "No entry" and "no ledger" are said only of what is proven
-// absent: of a suspect ledger the answer is "unknown" (A11.3). I5 The first copy of an entry stays.
+// I1 A check and the append it allows happen in one call: a fence is either before an add or after
+// it (A11.1). I2 An entry can be read before its add can be acknowledged. I3 A fence counts in
+// memory at once and is reported only once its record is durable, whatever else the answer says
+// (A11.2). I4 "No entry" and "no ledger" are said only of what is proven absent: of a suspect
+// ledger the answer is "unknown" (A11.3). I5 The first copy of an entry stays.
 //
-// It leaves waiting for durability to its callers: `pending` means "when `awaited` is durable". Deferred-sync adds wait too.
+// It leaves waiting for durability to its callers: `pending` means "when `awaited` is durable".
+// Deferred-sync adds wait too.
 
 import { QuireError } from '../../errors.ts'
 import { invariant } from '../../invariant.ts'
@@ -65,7 +68,9 @@ export class Store implements JournalOwner {
   readonly #appended: RecordPlace = { slot: 0, offset8: 0 }
   /** Entries of each slot that replay found, told to the journal once it is there. */
   readonly #replayed = new Map<number, number>()
-  /** Fences whose record is not durable yet: ledger record → sequence. Few, and only for one batch. */
+  /**
+   * Fences whose record is not durable yet: ledger record → sequence. Few, and only for one batch.
+   */
   readonly #fencing = new Map<number, number>()
   /** Deletions whose tombstone is not durable yet. */
   readonly #burying: { ledger: number; sequence: number; done: Done }[] = []
@@ -80,7 +85,10 @@ export class Store implements JournalOwner {
     this.index = new LedgerIndex(options.seed)
   }
 
-  /** Joins the journal, once it has replayed all it holds, and whoever waits for what becomes durable. */
+  /**
+   * Joins the journal, once it has replayed all it holds, and whoever waits for what becomes
+   * durable.
+   */
   attach(journal: BookieJournal, listener: StoreListener): void {
     invariant(this.#journal === undefined, 'a store has one journal')
     this.#journal = journal
@@ -177,8 +185,8 @@ export class Store implements JournalOwner {
   // ---- fences
 
   /**
-   * Fences the ledger that a read names, creating it if need be. OK: durable. Pending: when `awaited` is; no answer at all,
-   * not even a negative one, may leave before (I3).
+   * Fences the ledger that a read names, creating it if need be. OK: durable. Pending: when
+   * `awaited` is; no answer at all, not even a negative one, may leave before (I3).
    */
   fence(request: BookieRequest): Outcome {
     const { ledgerHigh, ledgerLow } = request
@@ -208,8 +216,8 @@ export class Store implements JournalOwner {
   // ---- reads
 
   /**
-   * Looks an entry up; −1 is the last one held. OK: it is at `place`, of ledger `ledger`. Else ENOLEDGER or ENOENTRY,
-   * both proven, or EUNKNOWNLEDGERSTATE (I4).
+   * Looks an entry up; −1 is the last one held. OK: it is at `place`, of ledger `ledger`. Else
+   * ENOLEDGER or ENOENTRY, both proven, or EUNKNOWNLEDGERSTATE (I4).
    */
   read(high: number, low: number, entryId: number): Status {
     this.counts.reads++
@@ -251,8 +259,9 @@ export class Store implements JournalOwner {
   }
 
   /**
-   * Deletes a ledger: reads and adds of it end at once, its entries are given up when the tombstone is durable, and then
-   * `done` is called; with the error if the journal failed first. False: no room for the tombstone.
+   * Deletes a ledger: reads and adds of it end at once, its entries are given up when the tombstone
+   * is durable, and then `done` is called; with the error if the journal failed first. False: no
+   * room for the tombstone.
    */
   delete(high: number, low: number, done: Done): boolean {
     const ledger = this.#known(high, low)
@@ -274,26 +283,9 @@ export class Store implements JournalOwner {
     return true
   }
 
-  /** Whether a ledger's record stands for one that was deleted. */
-  isDeleted(ledger: number): boolean {
-    return this.index.has(ledger, ledgerFlags.deleted)
-  }
-
-  /** Forgets deleted ledgers whose deletion was before `second`. Returns how many. */
-  forgetTombstones(second: number): number {
-    const old: number[] = []
-    let at = 0
-    do {
-      at = this.index.walk(at, (ledger) => {
-        const buried = this.index.has(ledger, ledgerFlags.buried)
-        if (buried && this.index.buriedSecond(ledger) < second) old.push(ledger)
-      })
-    } while (at !== 0)
-    for (const ledger of old) this.index.forget(ledger)
-    return old.length
-  }
-
-  /** From now on nothing that this ledger lacks is called absent, and it takes recovery adds only. */
+  /**
+   * From now on nothing that this ledger lacks is called absent, and it takes recovery adds only.
+   */
   suspect(high: number, low: number): void {
     const found = this.index.find(high, low)
     const ledger = found === 0 ? this.index.create(high, low) : found
@@ -403,8 +395,8 @@ export class Store implements JournalOwner {
   }
 
   /**
-   * Records the key of a ledger (or, with it, its fence) before anything else of it, and makes the ledger known. 0: no
-   * room, nothing was done.
+   * Records the key of a ledger (or, with it, its fence) before anything else of it, and makes the
+   * ledger known. 0: no room, nothing was done.
    */
   #open(
     known: number,
@@ -482,7 +474,10 @@ export class Store implements JournalOwner {
   }
 }
 
-/** High priority: V2 says it with a flag, V3 with a priority whose sign bit Java reads as a sign (wire 2.4). */
+/**
+ * High priority: V2 says it with a flag, V3 with a priority whose sign bit Java reads as a sign
+ * (wire 2.4).
+ */
 export function isUrgent(request: BookieRequest): boolean {
   return (request.flags & requestFlags.highPriority) !== 0 || (request.priority | 0) > 0
 }

@@ -1,5 +1,5 @@
-// What a connection promises whatever comes over it: one answer a request, no acknowledgement before the disk, bounded memory,
-// and an end to whoever sends garbage, which others do not notice.
+// What a connection promises whatever comes over it: one answer a request, no acknowledgement
+// before the disk, bounded memory, and an end to whoever sends garbage, which others do not notice.
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import t from 'tap'

@@ -1,4 +1,5 @@
-// Each operation on the wire, as Java clients send and read them: the rules of wire parts 1, 2, 5 and 8.
+// Each operation on the wire, as Java clients send and read them: the rules of wire parts 1, 2, 5
+// and 8.
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { requestFlags, type Status, statuses } from '../../../../src/wire/bookie-messages.ts'
@@ -87,7 +88,10 @@ t.test('a conversation in the bytes of the real Java classes', async (t) => {
 })
 
 t.test('the error matrix (wire 5.1)', async (t) => {
-  /** Ledger 1 has entries 0 and 1; 2 is fenced; 3 was deleted; 4 is in limbo with entry 0; 9 is unknown. */
+  /**
+   * Ledger 1 has entries 0 and 1; 2 is fenced; 3 was deleted; 4 is in limbo with entry 0; 9 is
+   * unknown.
+   */
   const world = async (): Promise<BookieBench> => {
     const bench = bookieBench({ mayHaveLost: (_, low) => low === 4 })
     const frames = [
