@@ -75,8 +75,13 @@ export class Log implements NamedLog {
     return this.#parts
   }
 
-  acquire(options?: AcquireOptions): Promise<LogWriter> {
-    return acquire(this.#parts, options)
+  async acquire(options?: AcquireOptions): Promise<LogWriter> {
+    const { closed, writers } = this.#parts
+    if (closed.aborted) throw closed.reason
+    const writer = await acquire(this.#parts, options)
+    writers.add(writer)
+    void writer.ended.then(() => writers.delete(writer))
+    return writer
   }
 
   async *read(options: ReadLogOptions = {}): AsyncGenerator<ReadRecord, void, undefined> {
@@ -87,8 +92,15 @@ export class Log implements NamedLog {
   }
 
   /** The same, entry by entry. */
-  batches(options: ReadLogOptions = {}): AsyncGenerator<LogBatch, void, undefined> {
-    return new LogCursor(this.#parts, options).batches()
+  async *batches(options: ReadLogOptions = {}): AsyncGenerator<LogBatch, void, undefined> {
+    const { closed } = this.#parts
+    const signal = options.signal ? AbortSignal.any([options.signal, closed]) : closed
+    try {
+      yield* new LogCursor(this.#parts, { ...options, signal }).batches()
+    } catch (error) {
+      if (closed.aborted && !options.signal?.aborted) throw closed.reason
+      throw error
+    }
   }
 
   async facts(options: CallSignal = {}): Promise<LogFacts> {

@@ -5,7 +5,7 @@ import type { Clock, Logger, Random, Timers } from '../../io/index.ts'
 import type { LedgerClient } from '../../replication/api.ts'
 import { Feed } from './feed.ts'
 import { Log, type CallSignal } from './log.ts'
-import { logDefaults, type LogOptions, type LogOwner } from './parts.ts'
+import { logDefaults, type LogOptions, type LogOwner, type LogParts } from './parts.ts'
 import { RecordStore, type LogRecordManager } from './record-store.ts'
 
 export interface LogsParts {
@@ -26,22 +26,48 @@ export interface Logs {
    * Options count for the first call of a name. Fails with QUIRE_BAD_OPTION.
    */
   log(name: string, options?: LogOptions & CallSignal): Promise<Log>
+  /** Closes the writers, once what they have taken is durable, and ends the readers with QUIRE_CLOSED. */
+  close(): Promise<void>
 }
 
 export function createLogs(parts: LogsParts): Logs {
   const known = new Map<string, Log>()
+  const closing = new AbortController()
+  const writers = new Set<AsyncDisposable>()
+  const life = { closed: closing.signal, writers }
   return {
     async log(name, { signal, ...options } = {}) {
       checkName(name)
-      const log = known.get(name) ?? createLog(parts, name, options)
+      checkOpen(closing.signal)
+      const log = known.get(name) ?? createLog({ ...parts, ...life }, name, options)
       known.set(name, log)
       await log.parts.store.read({ signal })
       return log
     },
+
+    async close() {
+      const ended = await Promise.allSettled([...writers].map((w) => w[Symbol.asyncDispose]()))
+      closing.abort(closedError())
+      const failure = ended.find(({ status }) => status === 'rejected')
+      // The next owner finds the end of a log that could not be closed.
+      if (failure) parts.logger.warn({ err: failure }, 'a log was left open')
+    },
   }
 }
 
-function createLog(parts: LogsParts, name: string, own: LogOptions): Log {
+function closedError(): QuireError {
+  return new QuireError('QUIRE_CLOSED', 'the client of this log was closed')
+}
+
+function checkOpen(closed: AbortSignal): void {
+  if (closed.aborted) throw closedError()
+}
+
+function createLog(
+  parts: LogsParts & Pick<LogParts, 'closed' | 'writers'>,
+  name: string,
+  own: LogOptions,
+): Log {
   const options = { ...logDefaults, ...parts.options, ...own }
   checkOptions(options)
   const { random, timers, records } = parts

@@ -55,6 +55,10 @@ export interface LogParts {
   readonly logger: Logger
   readonly owner: LogOwner
   readonly options: Required<LogOptions>
+  /** Aborted when the client is closed. */
+  readonly closed: AbortSignal
+  /** The writers that were acquired through this client and have not ended. */
+  readonly writers: Set<AsyncDisposable>
 }
 
 /** Custom metadata that marks a ledger as a part of a log, so that one which no record names can be found (D8). */

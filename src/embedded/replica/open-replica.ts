@@ -9,7 +9,7 @@ import { Replica, replicaDefaults, type ReplicaOptions } from './replica.ts'
 
 /** Names that are open: two states of one name in one process would take the log from each other. */
 export class OpenNames {
-  readonly #names = new Set<string>()
+  readonly #names = new Map<string, (() => Promise<void>) | undefined>()
 
   take(name: string): void {
     if (this.#names.has(name)) {
@@ -19,11 +19,21 @@ export class OpenNames {
         { facts: { name } },
       )
     }
-    this.#names.add(name)
+    this.#names.set(name, undefined)
+  }
+
+  /** How it is closed, now that it is open. */
+  opened(name: string, close: () => Promise<void>): void {
+    this.#names.set(name, close)
   }
 
   release(name: string): void {
     this.#names.delete(name)
+  }
+
+  /** Closes all that are open: before the logs they stand on. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#names.values()].map(async (close) => close?.()))
   }
 }
 
@@ -52,6 +62,7 @@ export async function openReplica<S extends ReplicatedState>(
       await replica.close()
       parts.names.release(name)
     }
+    parts.names.opened(name, close)
     return { replica, state, close }
   } catch (error) {
     parts.names.release(name)

@@ -72,7 +72,7 @@ export class Replica {
   #barrier: Promise<void> | undefined
   #snapshotting: Promise<SnapshotFacts> | undefined
   /** Where the last snapshot was taken, or tried. */
-  #snapshotAt: number
+  #snapshotAt = 0
   #checkedAt = 0
 
   private constructor(log: Log, state: ReplicatedState, options: Required<ReplicaOptions>) {
@@ -80,7 +80,6 @@ export class Replica {
     this.#state = state
     this.#options = options
     this.#session = this.#newSession()
-    this.#snapshotAt = state.position
     this.#proposer = new Proposer({
       log,
       applied: (position, signal) => this.#reach(position, signal),
@@ -99,6 +98,8 @@ export class Replica {
     const replica = new Replica(log, state, { ...replicaDefaults, ...own })
     try {
       await replica.#catchUp({ follow: false, signal })
+      const { snapshots } = await log.facts({ signal })
+      replica.#snapshotAt = snapshots[0]?.position ?? 0
     } catch (error) {
       await state.close()
       throw error

@@ -515,6 +515,21 @@ t.test('a ledger that is deleted under a reader is truncation, not damage', asyn
   )
 })
 
+t.test('a client that is closed ends its writers and readers in order', async (t) => {
+  const cluster = new MemoryCluster()
+  const logs = cluster.client()
+  const log = await logs.log('l')
+  const writer = await log.acquire()
+  const reading = codeOf(read(log, { follow: true }))
+  const appended = writer.append(bytes('a'))
+  await logs.close()
+  t.equal(await appended, 0, 'what was taken is durable')
+  t.equal(await reading, 'QUIRE_CLOSED')
+  t.equal(await codeOf(log.acquire()), 'QUIRE_CLOSED')
+  t.equal(await codeOf(logs.log('other')), 'QUIRE_CLOSED')
+  t.equal((await (await cluster.client().log('l')).facts()).end, 1, 'the end is recorded')
+})
+
 t.test('names and options are checked', async (t) => {
   const cluster = new MemoryCluster()
   for (const name of ['', '.x', 'a/b', 'ä', 'x'.repeat(129)]) {

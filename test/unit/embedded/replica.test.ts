@@ -260,11 +260,15 @@ t.test('a command that is not deterministic ends the replica that differs', asyn
 
 t.test('one name is open once in a process, and options are checked', async (t) => {
   const cluster = new MemoryCluster()
-  const replicas = createReplicas({ logs: cluster.client(), names: new OpenNames() })
+  const names = new OpenNames()
+  const replicas = createReplicas({ logs: cluster.client(), names })
   const first = await replicas.replica('sum', sum)
   t.equal(await codeOf(replicas.replica('sum', sum)), 'QUIRE_BAD_OPTION')
   await first.close()
-  await (await replicas.replica('sum', sum)).close()
+  const second = await replicas.replica('sum', sum)
+  t.equal(await second.execute(1), 1)
+  await names.close()
+  t.equal(await codeOf(second.execute(1)), 'QUIRE_CLOSED')
   t.equal(await codeOf(replicas.replica('sum', sum, { checkEvery: 1 })), 'QUIRE_BAD_OPTION')
 })
 
