@@ -4,6 +4,7 @@
 // found.
 
 import { createHash } from 'node:crypto'
+import { readU32 } from '../../wire/int64.ts'
 import { LinearHash, mix } from './linear-hash.ts'
 import { PagedWords } from './paged-words.ts'
 
@@ -82,7 +83,7 @@ export class KeyTable {
     const base = this.#keys.base(key)
     if ((page[base + countWord] ?? 0) >>> 24 !== keyBytes) return false
     for (let word = 0; word < keyWords; word++) {
-      if (page[base + bytesWord + word] !== bytes.readUInt32BE(start + word * 4)) return false
+      if (page[base + bytesWord + word] !== readU32(bytes, start + word * 4)) return false
     }
     return true
   }
@@ -90,8 +91,14 @@ export class KeyTable {
   #load(bytes: Buffer, start: number, end: number): void {
     const length = end - start
     this.#probeLength = length <= keyBytes ? length : digested
+    if (length === keyBytes) {
+      for (let word = 0; word < keyWords; word++) {
+        this.#probe[word] = readU32(bytes, start + word * 4)
+      }
+      return
+    }
     const from =
-      length <= keyBytes
+      length < keyBytes
         ? bytes.subarray(start, end)
         : createHash('sha256').update(bytes.subarray(start, end)).digest()
     this.#probe.fill(0)
