@@ -48,6 +48,11 @@ export class ManualTime implements Clock, Timers {
     this.#nowMs = until
   }
 
+  /** Time passes and nothing runs, as when the loop stands still. */
+  stall(ms: number): void {
+    this.#nowMs += ms
+  }
+
   #next(untilMs: number): Due | undefined {
     const [first] = this.#due
       .filter(({ atMs }) => atMs <= untilMs)

@@ -14,6 +14,7 @@ import {
   type MetadataServer,
   type MetadataServerLimits,
 } from '../../src/metadata/server/index.ts'
+import type { ServedTree } from '../../src/metadata/server/served-tree.ts'
 import { openTree, type Tree } from '../../src/metadata/tree/tree.ts'
 import { FrameReader } from '../../src/wire/frame-reader.ts'
 import {
@@ -27,7 +28,7 @@ import { MemoryNetwork, type MemoryEnd } from './memory-network.ts'
 
 export const address: Address = { host: 'node', port: 3181 }
 
-const random: Random = {
+export const random: Random = {
   bytes: (count) => randomBytes(count),
   below: (below) => randomBytes(4).readUInt32BE() % below,
   uuid: () => randomBytes(16).toString('hex'),
@@ -48,8 +49,12 @@ class LateTreeStore extends MemoryTreeStore {
     return super.get(paths)
   }
 
+  /** Listings wait for it: a disk that is slow at one thing. */
+  listing: Promise<void> = Promise.resolve()
+
   override async children(path: string): Promise<string[]> {
     await nextTurn()
+    await this.listing
     return super.children(path)
   }
 
@@ -67,7 +72,9 @@ export class Bench {
   readonly time: ManualTime = new ManualTime()
   readonly network: MemoryNetwork = new MemoryNetwork()
   readonly instanceId = 'cluster-1'
-  readonly #disk = new LateTreeStore()
+  readonly disk: LateTreeStore = new LateTreeStore()
+  /** Watches that the server took back. */
+  takenBack = 0
   readonly #stores: MetadataStore[] = []
   readonly #ends = new Map<bigint, Set<MemoryEnd>>()
   readonly #limits: Partial<MetadataServerLimits>
@@ -86,10 +93,32 @@ export class Bench {
   async open(): Promise<void> {
     const { time, instanceId } = this
     const parts = { clock: time, timers: time, random, logger: silent }
-    this.#tree = await openTree({ store: this.#disk, collectIntervalMs: 1e9, ...parts })
+    this.#tree = await openTree({ store: this.disk, collectIntervalMs: 1e9, ...parts })
     const limits = this.#limits
-    this.#server = await createMetadataServer({ tree: this.#tree, instanceId, limits, ...parts })
+    const tree = this.#counted(this.#tree)
+    this.#server = await createMetadataServer({ tree, instanceId, limits, ...parts })
     await this.network.listen(address, (connection) => this.#route(connection))
+  }
+
+  #counted(tree: Tree): ServedTree {
+    return {
+      get lastZxid() {
+        return tree.lastZxid
+      },
+      sessions: () => tree.sessions(),
+      openSession: (session) => tree.openSession(session),
+      endSession: (sessionId, reason) => tree.endSession(sessionId, reason),
+      write: (request, write) => tree.write(request, write),
+      get: (path, options) => tree.get(path, options),
+      exists: (path, options) => tree.exists(path, options),
+      children: (path, options) => tree.children(path, options),
+      multiRead: (reads) => tree.multiRead(reads),
+      sync: () => tree.sync(),
+      unwatch: (watch) => {
+        this.takenBack++
+        tree.unwatch(watch)
+      },
+    }
   }
 
   async restart(): Promise<void> {

@@ -19,13 +19,13 @@ export interface MetadataServerLimits {
 }
 
 export const metadataServerLimits: MetadataServerLimits = {
-  connections: 4_096,
+  connections: 1_024,
   greetingMs: 10_000,
   timeoutMsLeast: 1_000,
   timeoutMsMost: 120_000,
   inFlight: 256,
   running: 32,
-  inputBytes: 8_388_608,
-  outputBytes: 4_194_304,
+  inputBytes: 2_097_152,
+  outputBytes: 1_048_576,
   watches: 100_000,
 }

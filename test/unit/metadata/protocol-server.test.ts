@@ -15,7 +15,8 @@ import type {
   ServerPacket,
 } from '../../../src/wire/metadata-messages.ts'
 import type { Connection } from '../../../src/io/network.ts'
-import { settle } from '../../support/manual-time.ts'
+import { SessionTracker } from '../../../src/metadata/server/session-tracker.ts'
+import { ManualTime, settle } from '../../support/manual-time.ts'
 import { address, openBench, type Bench } from '../../support/metadata-bench.ts'
 
 const newSession: ConnectRequest = {
@@ -254,10 +255,19 @@ t.test('a client that sends without reading, or too much at once, is not read on
   await settle(40)
   const greedy = await RawClient.open(bench)
   greedy.connection.pause()
-  for (let i = 1; i <= 300; i++) greedy.send(get('/big'), i)
-  await settle(200)
+  // A hundred requests in one chunk, then one by one.
+  greedy.connection.write(
+    Buffer.concat(
+      Array.from({ length: 100 }, (_, index) => {
+        const asked = { requestId: index + 1, answeredUpTo: 0, request: get('/big') }
+        return encodeClientPacket({ type: 'request', ...asked })
+      }),
+    ),
+  )
+  for (let i = 101; i <= 300; i++) greedy.send(get('/big'), i)
+  await settle(800)
   const held = bench.serverEnds().map((end) => end.queuedBytes)
-  t.ok(Math.max(...held) < 400_000, `answers held for it are bounded: ${held.join()}`)
+  t.ok(Math.max(...held) < 260_000, `answers held for it are bounded: ${held.join()}`)
   t.ok(greedy.connection.queuedBytes > 0, 'it is pushed back')
   setup.send(get('/big'))
   await settle(40)
@@ -285,6 +295,69 @@ t.test('watches of a connection are counted, and go with it', async (t) => {
   other.send(create('/w1'))
   await settle(40)
   t.same(other.answers, [1])
+  t.equal(bench.takenBack, 2)
+})
+
+t.test('an event waits for the answer that laid its watch, however late that is', async (t) => {
+  const bench = await openBench(t)
+  const [client, other] = [await RawClient.open(bench), await RawClient.open(bench)]
+  other.send(create('/a'))
+  await settle(40)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  bench.disk.listing = promise
+  client.send({ type: 'children', path: '/a', watch: false, linearizable: false })
+  client.send({ type: 'get', path: '/a', watch: true, linearizable: false })
+  await settle(40)
+  other.send({ type: 'set', path: '/a', data: Buffer.from('y'), version: 0 })
+  await settle(40)
+  t.same(other.answers, [1, 2])
+  t.same(client.packets, [], 'the first answer is late, so everything is')
+  resolve()
+  await settle(40)
+  t.match(client.packets, [
+    { type: 'answer', requestId: 1 },
+    { type: 'answer', requestId: 2, result: { data: Buffer.from('x') } },
+    { type: 'event', watchId: 2 },
+  ])
+})
+
+t.test('a change does not overtake an earlier read of its session', async (t) => {
+  const bench = await openBench(t)
+  const [client, other] = [await RawClient.open(bench), await RawClient.open(bench)]
+  other.send(create('/a'))
+  await settle(40)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  bench.disk.listing = promise
+  client.send({ type: 'children', path: '/a', watch: false, linearizable: false })
+  client.send(create('/a/b'))
+  await settle(40)
+  other.send({ type: 'exists', path: '/a/b', watch: false, linearizable: false })
+  await settle(40)
+  t.match(other.packets.at(-1), { result: { type: 'exists', stat: undefined } })
+  resolve()
+  await settle(40)
+  t.match(client.packets, [{ result: { names: [] } }, { result: { type: 'create' } }])
+})
+
+t.test('a loop that stood still reads its sockets before it judges who was silent', async (t) => {
+  const time = new ManualTime()
+  const expired: bigint[] = []
+  const tracker = new SessionTracker({
+    clock: time,
+    timers: time,
+    expired: (id) => expired.push(id),
+  })
+  tracker.track(1n, 1_000)
+  tracker.track(2n, 1_000)
+  time.stall(5_000)
+  await time.advance(0)
+  t.equal(tracker.touch(1n), true)
+  await time.advance(100)
+  t.same(expired, [2n], 'only who has nothing to say')
+  t.equal(tracker.touch(2n), false)
+  await time.advance(1_000)
+  t.same(expired, [2n, 1n])
+  t.equal(time.pending, 0, 'no session, no timer')
 })
 
 t.test('any bytes at all behind a greeting leave the server serving', async (t) => {
