@@ -207,8 +207,9 @@ t.test('memory stays within 64 bytes a ledger and 16 an entry', (t) => {
       const where = { slot: 1, offset8: 2 }
       for (let ledger = 0; ledger < ledgers; ledger++) {
         if (distinct) bytes.writeUInt32BE(ledger, 8)
-        records[ledger] = index.create(0, ledger)
-        index.setKey(records[ledger], bytes, { start: 0, end: 20 })
+        const record = index.create(0, ledger)
+        index.setKey(record, bytes, { start: 0, end: 20 })
+        records[ledger] = record
       }
       // All ledgers grow together: what each of them leaves behind on the way counts too.
       let most = 0
