@@ -31,7 +31,7 @@ export class ClientEnd implements Connection {
   }
 
   write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean {
-    if (this.destroyed !== undefined) throw new Error('a write after the end')
+    if (this.destroyed !== undefined || this.ended) throw new Error('a write after the end')
     if (this.choking) {
       this.#unflushed.push({ bytes, flushed: flushed === undefined ? undefined : () => flushed() })
       this.queuedBytes += bytes.length

@@ -149,6 +149,8 @@ export class BookieConnection implements ConnectionHandler {
     if (this.closed) return
     this.output.flush()
     this.#connection.end()
+    // What is still read from the disk has nobody to go to.
+    this.close(undefined)
   }
 
   /** Ends the connection at once. */

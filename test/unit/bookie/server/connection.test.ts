@@ -361,7 +361,17 @@ t.test('hand-over and close', async (t) => {
   client.send(addFrame({ entry: 1 }))
   client.send(readFrame(-1, { flags: requestFlags.piggyback, previousLac: 3, timeoutMs: 50 }))
   t.same(routed.answers(), [])
+  const waiting = connect()
+  waiting.send(addFrame({ entry: 1 }, { ledger: 1 }))
+  journal.commit()
+  waiting.answers()
+  journal.cold = true
+  journal.slowReads = true
+  waiting.send(readFrame(1))
   await bookie.close()
+  journal.settleReads()
+  await settled()
+  t.same(waiting.answers(), [], 'nothing is written behind the end')
   t.equal(routed.answers().length, 1, 'what was taken is answered')
   t.equal(client.answers().length, 1)
   t.ok(routed.ended && client.ended)
