@@ -28,4 +28,4 @@ export interface Threads {
 export type ThreadProgramName =
   | 'embedded/node-thread'
   | 'io/real/journal-thread'
-  | 'metadata/tree/store-thread'
+  | 'io/real/tree-thread'

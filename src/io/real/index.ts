@@ -1,7 +1,6 @@
 // The real outside world, put together.
 
 import type { Io } from '../io.ts'
-import { missingStores } from '../missing-stores.ts'
 import { files } from './files.ts'
 import { createJournalDevices } from './journal-device.ts'
 import { network } from './network.ts'
@@ -9,6 +8,7 @@ import { random } from './random.ts'
 import { states } from './state-store.ts'
 import { startThread, threads } from './threads.ts'
 import { clock, timers } from './time.ts'
+import { createTreeStores } from './tree-store.ts'
 
 /** The real world; a part that is given takes the place of the real one. */
 export function createIo(parts: Partial<Io> = {}): Io {
@@ -21,7 +21,7 @@ export function createIo(parts: Partial<Io> = {}): Io {
     random,
     threads,
     journals: createJournalDevices(files, () => startThread('io/real/journal-thread')),
-    trees: missingStores,
+    trees: createTreeStores(threads),
     states,
     environment: (name) => start[name],
     ...parts,

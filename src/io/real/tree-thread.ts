@@ -1,0 +1,157 @@
+// The metadata store's own thread: the one connection that writes. Everything here is synchronous on purpose: a commit or a
+// checkpoint that hangs blocks this thread and nothing else.
+import type { ThreadPort } from '../threads.ts'
+import type { TreeBatch, TreeRow } from '../tree-store.ts'
+import { openSqlite, sqliteError, type SqliteDatabase, type SqliteStatement } from './sqlite.ts'
+import { syncError, systemCode } from './file-errors.ts'
+
+export type TreeRequest =
+  | { readonly type: 'open'; readonly path: string }
+  | { readonly type: 'commit'; readonly id: number; readonly batch: TreeBatch }
+  | { readonly type: 'close' }
+
+export type TreeReply =
+  | { readonly type: 'opened' }
+  | { readonly type: 'committed'; readonly id: number }
+  | { readonly type: 'failed'; readonly id: number; readonly error: TreeFailure }
+  | { readonly type: 'closed' }
+
+/** An error that can be cloned. */
+export interface TreeFailure {
+  readonly code: string
+  readonly message: string
+}
+
+/** Commits between two checkpoints: with rows of half a kilobyte, a write-ahead log of a few megabytes. */
+const checkpointEvery = 1000
+
+const schema = `
+  create table if not exists node (
+    path text primary key, parent text not null, name text not null, data blob not null,
+    czxid integer not null, mzxid integer not null, pzxid integer not null,
+    ctime_ms integer not null, mtime_ms integer not null,
+    version integer not null, cversion integer not null, sequence integer not null,
+    child_count integer not null, owner text not null, kind text not null, ttl_ms integer not null
+  );
+  create index if not exists node_parent on node (parent, name);
+  create index if not exists node_owner on node (owner) where owner <> '0';
+  create index if not exists node_expirable on node (kind) where kind in ('container', 'ttl');
+  create table if not exists fact (name text primary key, value blob not null) without rowid;
+  pragma user_version = 1;
+`
+
+export function run(port: ThreadPort): void {
+  const state: { writer: TreeWriter | undefined } = { writer: undefined }
+  const reply = (message: TreeReply): void => port.post(message)
+  port.receive((message) => {
+    const request = message as TreeRequest
+    if (request.type === 'open') {
+      answer(reply, 0, () => {
+        state.writer = new TreeWriter(request.path)
+        reply({ type: 'opened' })
+      })
+    } else if (request.type === 'commit') {
+      answer(reply, request.id, () => {
+        state.writer?.commit(request.batch)
+        reply({ type: 'committed', id: request.id })
+      })
+      state.writer?.checkpointIfDue()
+    } else {
+      state.writer?.close()
+      reply({ type: 'closed' })
+    }
+  })
+}
+
+function answer(reply: (message: TreeReply) => void, id: number, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'QUIRE_IO'
+    const message = error instanceof Error ? error.message : String(error)
+    reply({ type: 'failed', id, error: { code, message } })
+  }
+}
+
+class TreeWriter {
+  readonly #path: string
+  readonly #database: SqliteDatabase
+  readonly #put: SqliteStatement
+  readonly #remove: SqliteStatement
+  readonly #putFact: SqliteStatement
+  readonly #removeFact: SqliteStatement
+  #sinceCheckpoint = 0
+
+  constructor(path: string) {
+    this.#path = path
+    this.#database = openSqlite(path)
+    this.#database.pragma('journal_mode = wal')
+    this.#database.pragma('synchronous = full')
+    // Checkpoints are this thread's own, between two commits, so that none of them waits inside a commit.
+    this.#database.pragma('wal_autocheckpoint = 0')
+    this.#database.exec(schema)
+    const prepare = (sql: string): SqliteStatement => this.#database.prepare(sql)
+    this.#put = prepare(`insert or replace into node values (${'?,'.repeat(15)}?)`)
+    this.#remove = prepare('delete from node where path = ?')
+    this.#putFact = prepare('insert or replace into fact values (?, ?)')
+    this.#removeFact = prepare('delete from fact where name = ?')
+  }
+
+  /** On return the batch is durable; what it throws says whether the outcome is known. */
+  commit(batch: TreeBatch): void {
+    try {
+      this.#database.transaction(() => this.#apply(batch))()
+    } catch (error) {
+      throw translated(error, this.#path)
+    }
+    this.#sinceCheckpoint++
+  }
+
+  checkpointIfDue(): void {
+    if (this.#sinceCheckpoint < checkpointEvery) return
+    this.#sinceCheckpoint = 0
+    this.#database.pragma('wal_checkpoint(passive)')
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  #apply({ put, remove, facts }: TreeBatch): void {
+    for (const path of remove) this.#remove.run(path)
+    for (const row of put) this.#put.run(...valuesOf(row))
+    for (const [name, value] of facts) {
+      if (value === undefined) this.#removeFact.run(name)
+      else this.#putFact.run(name, value)
+    }
+  }
+}
+
+function valuesOf(row: TreeRow): (string | number | Uint8Array)[] {
+  const at = row.path.lastIndexOf('/')
+  const parent = row.path === '/' ? '' : row.path.slice(0, at) || '/'
+  return [
+    row.path,
+    parent,
+    row.path.slice(at + 1),
+    row.data,
+    row.czxid,
+    row.mzxid,
+    row.pzxid,
+    row.ctimeMs,
+    row.mtimeMs,
+    row.version,
+    row.cversion,
+    row.sequence,
+    row.childCount,
+    String(row.owner),
+    row.kind,
+    row.ttlMs,
+  ]
+}
+
+/** A sync that failed has its own code: the whole node must end, and this process not open the directory again. */
+function translated(error: unknown, path: string): Error {
+  if (/^SQLITE_IOERR_(?:FSYNC|DIR_FSYNC)/.test(systemCode(error))) return syncError(error, path)
+  return sqliteError(error, path, 'write')
+}
