@@ -69,6 +69,7 @@ export class Replica {
   #following: Promise<void> | undefined
   #failure: Error | undefined
   #applyFailed = false
+  #closed: Promise<void> | undefined
   #barrier: Promise<void> | undefined
   #snapshotting: Promise<SnapshotFacts> | undefined
   /** Where the last snapshot was taken, or tried. */
@@ -240,8 +241,14 @@ export class Replica {
     )
   }
 
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return
+  /** Ends it in order: a snapshot that is being taken is finished, what was sent is answered. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await this.#snapshotting?.catch(() => undefined)
     this.#proposer.offer(encodeReplicaRecord({ type: 'close', session: this.#session.id }))
     this.#closing.abort()
     this.#failure ??= new QuireError('QUIRE_CLOSED', `the replica ${this.#log.name} was closed`)
