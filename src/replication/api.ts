@@ -34,6 +34,8 @@ export interface LedgerWriter extends AsyncDisposable {
   readonly lastAddConfirmed: number
   /** Payload bytes appended and not yet acknowledged. */
   readonly pendingBytes: number
+  /** A bookie was left behind, so new entries have fewer copies than asked: roll to a new ledger once the cluster is whole. */
+  readonly degraded: boolean
   /** Resolves once: to undefined after `close`, else to the error after which nothing is appended any more. */
   readonly ended: Promise<Error | undefined>
   /**

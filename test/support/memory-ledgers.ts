@@ -127,6 +127,7 @@ export class MemoryLedgers implements LedgerClient {
       get lastAddConfirmed() {
         return ledger.entries.length - 1
       },
+      degraded: false,
       get pendingBytes() {
         return pendingBytes
       },

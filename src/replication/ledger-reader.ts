@@ -1,0 +1,200 @@
+// Reads a ledger: of a closed one everything, of an open one what is known to be confirmed. Never fences.
+
+import { QuireError } from '../errors.ts'
+import type { Versioned } from '../metadata/managers.ts'
+import type { LedgerMetadata } from '../wire/ledger-metadata.ts'
+import type { LedgerIdentity } from './add-pipeline.ts'
+import type { LedgerEntry, LedgerReader } from './api.ts'
+import { ConfirmedPoll } from './confirmed.ts'
+import { fragmentOf, lastFragment } from './core/metadata-update.ts'
+import { createQuorum } from './core/quorum.ts'
+import type { ClientParts } from './parts.ts'
+import { RangeRead } from './range-read.ts'
+import type { ReadSource } from './range-read.ts'
+import { checkSignal, Gate, pause } from './wait.ts'
+
+/** A bookie parks a poll no longer than this; then it is asked anew, of the ensemble as it is by then. */
+const pollMs = 10_000
+/** Between polls that all failed at once. */
+const restMs = 100
+
+export interface LedgerReaderOptions {
+  readonly parts: ClientParts
+  readonly identity: LedgerIdentity
+  readonly metadata: Versioned<LedgerMetadata>
+  /** Highest confirmation known of an open ledger. */
+  readonly lac: number
+}
+
+export class DrivenLedgerReader implements LedgerReader, ReadSource {
+  readonly ledgerId: bigint
+  readonly parts: ClientParts
+  readonly identity: LedgerIdentity
+  #metadata: Versioned<LedgerMetadata>
+  #lac: number
+  #closed = false
+  readonly #moved = new Gate()
+  readonly #ending = new AbortController()
+
+  constructor({ parts, identity, metadata, lac }: LedgerReaderOptions) {
+    this.ledgerId = identity.ledgerId
+    this.parts = parts
+    this.identity = identity
+    this.#metadata = metadata
+    this.#lac = lac
+  }
+
+  get closed(): boolean {
+    return this.#metadata.value.state === 'closed'
+  }
+
+  get lastAddConfirmed(): number {
+    return this.closed ? this.#metadata.value.lastEntryId : this.#lac
+  }
+
+  get customMetadata(): ReadonlyMap<string, Uint8Array> {
+    return this.#metadata.value.customMetadata
+  }
+
+  get metadata(): LedgerMetadata {
+    return this.#metadata.value
+  }
+
+  async *read(
+    options: { from?: number; to?: number; signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<LedgerEntry, void, undefined> {
+    this.#checkOpen()
+    checkSignal(options.signal)
+    const { from = 0, to = this.lastAddConfirmed, signal } = options
+    if (!Number.isSafeInteger(from) || from < 0) {
+      throw new QuireError('QUIRE_BAD_OPTION', `entries are numbered from 0: from is ${from}`)
+    }
+    const last = Math.min(to, this.lastAddConfirmed)
+    if (from > last) return
+    const both = signal === undefined ? [] : [signal]
+    const either = AbortSignal.any([this.#ending.signal, ...both])
+    yield* new RangeRead(this, { from, to: last }).entries(either)
+  }
+
+  async waitForConfirmed(
+    above: number,
+    options: { timeoutMs: number; signal?: AbortSignal | undefined },
+  ): Promise<number> {
+    this.#checkOpen()
+    const { signal } = options
+    const deadlineMs = this.parts.clock.monotonicMs() + options.timeoutMs
+    const timer = this.parts.timers.after(options.timeoutMs, () => this.#moved.open())
+    const following = new AbortController()
+    const call = AbortSignal.any([this.#ending.signal, ...(signal ? [signal] : [])])
+    const stop = (): void => following.abort()
+    call.addEventListener('abort', stop, { once: true })
+    try {
+      checkSignal(call)
+      const failure = this.#follow(above, { deadlineMs, signal: following.signal })
+      while (!this.closed && this.#lac <= above) {
+        if (this.parts.clock.monotonicMs() >= deadlineMs) break
+        await Promise.race([this.#moved.wait(call), failure])
+      }
+      return this.lastAddConfirmed
+    } finally {
+      call.removeEventListener('abort', stop)
+      following.abort()
+      timer.cancel()
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    this.#ending.abort(new QuireError('QUIRE_CLOSED', 'the reader was closed'))
+  }
+
+  heardLac(lac: number): void {
+    if (lac <= this.#lac) return
+    this.#lac = lac
+    this.#moved.open()
+  }
+
+  async refresh(entryId: number): Promise<boolean> {
+    const before = fragmentOf(this.metadata, entryId).ensemble
+    this.#metadata = await this.parts.ledgers.read(this.ledgerId)
+    return fragmentOf(this.metadata, entryId).ensemble.join('\n') !== before.join('\n')
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the reader was closed: open another')
+  }
+
+  /** Rejects with what ends the wait before its time; else it ends with its signal, silently. */
+  async #follow(
+    above: number,
+    options: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<never> {
+    const failed = Promise.withResolvers<never>()
+    failed.promise.catch(() => undefined) // Heard by the race; nobody listens once that is over.
+    const fail = (error: unknown): void => {
+      if (!options.signal.aborted) failed.reject(error)
+    }
+    this.#watch(options.signal).catch(fail)
+    this.#poll(above, options).catch(fail)
+    return failed.promise
+  }
+
+  /** The end of the ledger, or a new fragment, may come while its old bookies are dead. */
+  async #watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const changed = new Gate()
+      const change = changed.wait(signal)
+      change.catch(() => undefined)
+      try {
+        const watch = (): void => changed.open()
+        this.#metadata = await this.parts.ledgers.read(this.ledgerId, { watch, signal })
+        this.#moved.open()
+        if (this.closed) return
+        await change
+      } catch (error) {
+        if (signal.aborted) return
+        if (!QuireError.is(error) || !error.retryable) throw error
+        await pause(this.parts.timers, restMs, signal)
+      }
+    }
+  }
+
+  async #poll(
+    above: number,
+    { deadlineMs, signal }: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<void> {
+    while (!signal.aborted && !this.closed) {
+      const nowMs = this.parts.clock.monotonicMs()
+      const timeoutMs = Math.min(pollMs, Math.ceil(deadlineMs - nowMs))
+      if (timeoutMs <= 0) return
+      const rested = Promise.withResolvers<undefined>()
+      const { ensemble } = lastFragment(this.metadata)
+      const poll = new ConfirmedPoll({
+        parts: this.parts,
+        identity: this.identity,
+        quorum: createQuorum(this.metadata),
+        ensemble,
+        above,
+        timeoutMs,
+        heard: (lac) => this.heardLac(lac),
+        rested: () => rested.resolve(undefined),
+      })
+      await this.#restOrMoved(rested.promise, { poll, signal })
+      if (signal.aborted || this.#lac > above) return
+      await pause(this.parts.timers, restMs, signal)
+    }
+  }
+
+  /** Until a poll is over, or the ensemble it asked is no more the last one. */
+  async #restOrMoved(
+    rested: Promise<undefined>,
+    { poll, signal }: { poll: ConfirmedPoll; signal: AbortSignal },
+  ): Promise<void> {
+    const end = rested.then(() => 'rested' as const)
+    while (!signal.aborted && !this.closed && this.#lac <= poll.options.above) {
+      if (lastFragment(this.metadata).ensemble !== poll.options.ensemble) return
+      const moved = this.#moved.wait(signal).catch(() => undefined)
+      if ((await Promise.race([end, moved])) === 'rested') return
+    }
+  }
+}
