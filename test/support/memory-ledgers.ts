@@ -27,6 +27,8 @@ export interface LedgerFaults {
   /** Called before a recovery begins: what an old writer does at that moment. */
   recover?: (ledgerId: bigint) => void
   read?: (ledgerId: bigint, entryId: number) => Error | undefined
+  /** True: the ledger has lost a bookie. */
+  degraded?: (ledgerId: bigint) => boolean
   /** True: `tail` does not know yet that the ledger is closed, as with metadata that lags. */
   stale?: (ledgerId: bigint) => boolean
 }
@@ -122,12 +124,15 @@ export class MemoryLedgers implements LedgerClient {
       return entryId
     }
     let next = 0
+    const degraded = (): boolean => this.faults.degraded?.(ledger.id) ?? false
     return {
       ledgerId: ledger.id,
       get lastAddConfirmed() {
         return ledger.entries.length - 1
       },
-      degraded: false,
+      get degraded() {
+        return degraded()
+      },
       get pendingBytes() {
         return pendingBytes
       },

@@ -48,6 +48,9 @@ export interface WriterStart {
   readonly timeMs: number
 }
 
+/** A segment that has lost a bookie is rolled no sooner, so that a flapping one does not make a segment a second. */
+const degradedRollMs = 10_000
+
 interface Waiter {
   readonly first: number
   readonly end: number
@@ -227,7 +230,10 @@ export class SegmentedWriter implements LogWriter {
     const nowMs = this.#parts.clock.monotonicMs()
     if (nowMs < this.#rollNotBeforeMs) return false
     const { segmentBytes, segmentAgeMs } = this.#parts.options
-    return this.#segmentBytes >= segmentBytes || nowMs - this.#openedMs >= segmentAgeMs
+    const ageMs = nowMs - this.#openedMs
+    if (this.#segmentBytes >= segmentBytes || ageMs >= segmentAgeMs) return true
+    // A new ledger has as many copies as the cluster can hold now (A16).
+    return this.#ledger.degraded && ageMs >= degradedRollMs
   }
 
   /** The next ledger first, while sending goes on; then drain, close, and one change of the record (W3). */

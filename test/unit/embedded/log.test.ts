@@ -324,6 +324,19 @@ t.test('a segment ends by age at the next append', async (t) => {
   t.equal((await read(log)).length, 3)
 })
 
+t.test('a segment that lost a bookie is rolled, at most every ten seconds', async (t) => {
+  const cluster = new MemoryCluster()
+  const log = await cluster.client().log('l')
+  cluster.ledgers.faults.degraded = (ledgerId) => ledgerId < 3n
+  await using writer = await log.acquire()
+  for (let step = 0; step < 10; step++) {
+    await writer.append(bytes('x'))
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+    cluster.clock.monotonic += 5_000
+  }
+  t.equal(cluster.records.record('l').segments.length, 3)
+})
+
 t.test(
   'a reader in the process of the writer gets what is acknowledged, and nothing before',
   async (t) => {

@@ -19,6 +19,9 @@ export interface BatchLimits {
   readonly pendingBytes: number
 }
 
+/** What a ledger is given at once, well below what it takes (16 MiB, 4,096 entries): it never has to refuse. */
+const inFlightMax = { entries: 1000, bytes: 8_388_608 } as const
+
 export interface SealedEntry extends LogEntryHeader {
   readonly payload: Buffer
 }
@@ -31,6 +34,7 @@ export class Batcher {
   #next: number
   #acked: number
   #bytes = 0
+  #inFlightBytes = 0
   /** The last entry's size: the next one's buffer begins as large. */
   #lastBytes = 0
 
@@ -99,6 +103,8 @@ export class Batcher {
 
   /** The entry to send now, if any. It counts as in flight. */
   send(timeMs: number): SealedEntry | undefined {
+    if (this.#inFlight.length >= inFlightMax.entries) return undefined
+    if (this.#inFlightBytes >= inFlightMax.bytes) return undefined
     let entry = this.#full.shift()
     if (!entry && this.#inFlight.length < this.#limits.depth) {
       entry = this.#gathering
@@ -108,6 +114,7 @@ export class Batcher {
     const payload = entry.seal(timeMs)
     this.#lastBytes = payload.length
     this.#inFlight.push({ end: entry.endPosition, bytes: payload.length })
+    this.#inFlightBytes += payload.length
     return { firstPosition: entry.firstPosition, count: entry.count, timeMs, payload }
   }
 
@@ -116,6 +123,7 @@ export class Batcher {
     const entry = this.#inFlight.shift()
     invariant(entry !== undefined, 'an acknowledged entry was in flight')
     this.#bytes -= entry.bytes
+    this.#inFlightBytes -= entry.bytes
     this.#acked = entry.end
     return entry.end
   }
