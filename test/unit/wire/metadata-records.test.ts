@@ -3,7 +3,7 @@
 import { deepStrictEqual } from 'node:assert'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { QuireError } from '../../../src/errors.ts'
 import { isValidBookieId } from '../../../src/wire/bookie-id.ts'
@@ -435,7 +435,10 @@ t.test('garbage is QUIRE_BAD_METADATA and nothing else', (t) => {
       for (const [at, byte] of changes) if (bytes.length > 0) bytes[at % bytes.length] = byte
       return bytes
     })
-  const garbage = fc.oneof(mutated, fc.uint8Array({ maxLength: 200 }).map(Buffer.from))
+  const garbage = fc.oneof(
+    mutated,
+    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+  )
   fc.assert(
     fc.property(garbage, (bytes) => {
       for (const read of readers) {
