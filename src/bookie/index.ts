@@ -8,3 +8,10 @@ export {
   createBookie,
 } from './bookie.ts'
 export type { Collected, CollectOptions, LiveLedgers } from './collector.ts'
+export {
+  type BookieIdentity,
+  type BookieStore,
+  type BookieStoreOptions,
+  type KnownIdentity,
+  openBookieStore,
+} from './identity/open.ts'

@@ -25,7 +25,10 @@ export interface RecordPlace {
 }
 
 export interface JournalOwner {
-  /** During open: each record that counts, in the order of sequence numbers. `bytes[start, end)` is its payload. */
+  /**
+   * During open: each record that counts, in the order of sequence numbers. `bytes[start, end)` is its payload, only during
+   * the call. Of an entry that is damaged only the first 32 bytes are right: `read` will not give it.
+   */
   replay(type: RecordType, place: RecordPlace, bytes: Buffer, start: number, end: number): void
   /** Every record with a sequence number up to this one is durable. Called once a batch, in order. */
   durable(sequence: number): void
@@ -34,7 +37,7 @@ export interface JournalOwner {
   /**
    * The journal is about to give a sealed segment back, since no entry in it lives: write again (with `append`) the keys,
    * fences, explicit LACs and tombstones among `records` that are still needed. The segment is reused only once those
-   * are durable.
+   * are durable. Called several times for a large one. What it throws keeps the segment until it is tried again.
    */
   evacuate(records: Iterable<{ type: RecordType; bytes: Buffer; start: number; end: number }>): void
   /** Backpressure is over: `append` will take records again. */
@@ -72,9 +75,12 @@ export interface BookieJournal {
    * "cannot tell", never "absent".
    */
   read(slot: number, offset8: number): Promise<Buffer>
-  /** Entries living in a slot, as the index counts them: +1 at append and replay of an entry, −1 when its ledger goes. */
+  /**
+   * Entries living in a slot, as the index counts them: +1 at append and replay of an entry, −1 when its ledger goes. Those of
+   * the replay are told before the first append: from then on a segment without entries is given back.
+   */
   count(slot: number, entries: number): void
-  /** Bytes on disk: what the journal has, and of which nothing lives. */
+  /** The journal's segments and their bytes on disk; bytes that are free on the disk, or kept for reuse; the disk's size. */
   usage(): { segments: number; bytes: number; freeBytes: number; totalBytes: number }
   /** Waits until everything appended is durable, then closes files. */
   close(): Promise<void>
