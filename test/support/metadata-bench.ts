@@ -145,6 +145,12 @@ export class Bench {
     await this.#tree?.close()
   }
 
+  /** The tree that is served. */
+  get tree(): Tree {
+    if (!this.#tree) throw new Error('the tree is not open')
+    return this.#tree
+  }
+
   async expire(sessionId: bigint): Promise<void> {
     await this.restart()
     await this.#tree?.endSession(sessionId, 'expired')

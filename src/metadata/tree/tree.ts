@@ -288,7 +288,8 @@ export class Tree implements AsyncDisposable {
       await this.#inTime(store.commit(changes))
       this.#reads.show(batch.before)
     }
-    this.#zxid = batch.zxid
+    // A group that changed nothing takes no number: one that is shown is durable.
+    if (changes) this.#zxid = batch.zxid
     for (const event of batch.events) this.#watches.fire(event)
     batch.tellEnded()
     for (const [index, { bytes, resolve, reject }] of group.entries()) {

@@ -371,6 +371,17 @@ t.test(
   },
 )
 
+t.test('a command that changed nothing does not make the next start look behind', async (t) => {
+  const bench = await openBench(t)
+  const [session] = await two(bench)
+  await bench.tree.endSession(999n, 'expired')
+  t.equal(await session.exists('/nothing'), undefined)
+  await bench.restart()
+  const resumed = session.exists('/nothing')
+  await bench.time.advance(2_000)
+  t.equal(await settled(resumed), true)
+})
+
 t.test(
   'an ephemeral of a client that never returns goes its whole time after the restart',
   async (t) => {
