@@ -1,4 +1,5 @@
-// The same figures without Quire: the file in a table, and SQL over it. What the replicated state must equal.
+// The same figures without Quire: the file in a table, and SQL over it. What the replicated state
+// must equal.
 
 import Database from 'better-sqlite3'
 import type { Flight } from './flights.ts'
@@ -22,7 +23,8 @@ export function aggregate(flights: readonly Flight[]): { routes: unknown[]; airp
        from flight group by origin, destination order by origin, destination`,
     )
     const airports = database.prepare(
-      `select code, sum(departed) departures, sum(arrived) arrivals, sum(delay) delay, sum(distance) distance
+      `select code, sum(departed) departures, sum(arrived) arrivals,
+         sum(delay) delay, sum(distance) distance
        from (select origin code, 1 departed, 0 arrived, delay, distance from flight
              union all select destination, 0, 1, delay, distance from flight)
        group by code order by code`,

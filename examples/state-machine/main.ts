@@ -2,8 +2,9 @@
 //
 //   node examples/state-machine/main.ts [--dir DIR] [--fresh]
 //
-// 20,000 flights become 20,000 commands. Each is durable in a log before it is answered, and applied to a SQLite database
-// exactly once. Stop it with Ctrl-C or `kill -9` whenever you like and start it again: it goes on where it was.
+// 20,000 flights become 20,000 commands. Each is durable in a log before it is answered, and
+// applied to a SQLite database exactly once. Stop it with Ctrl-C or `kill -9` whenever you like and
+// start it again: it goes on where it was.
 
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -33,7 +34,10 @@ async function start(): Promise<{ node: Node; flights: Flights }> {
   return { node, flights }
 }
 
-/** How many flights the state holds. Linearizable: also what was durable but not yet applied when the process was killed. */
+/**
+ * How many flights the state holds. Linearizable: also what was durable but not yet applied when
+ * the process was killed.
+ */
 async function countFed(flights: Flights): Promise<number> {
   const [row] = await flights.query({
     sql: 'select fed from feed',
@@ -43,8 +47,9 @@ async function countFed(flights: Flights): Promise<number> {
 }
 
 /**
- * Commands are applied in the order in which they are given, each once. So a state that counts n flights holds the first n of the file,
- * and no bookkeeping of our own is needed to go on with the next.
+ * Commands are applied in the order in which they are given, each once. So a state that counts n
+ * flights holds the first n of the file, and no bookkeeping of our own is needed to go on with the
+ * next.
  */
 async function feed(flights: Flights, input: readonly Flight[], fed: number): Promise<void> {
   const progress = startProgress(input.length, fed)
@@ -96,7 +101,10 @@ async function printTables(flights: Flights): Promise<void> {
   )
 }
 
-/** The local database is a copy that starts quickly, no more. Without it, the snapshot and the rest of the log bring it back. */
+/**
+ * The local database is a copy that starts quickly, no more. Without it, the snapshot and the rest
+ * of the log bring it back.
+ */
 async function recoverWithoutLocalState(): Promise<{ node: Node; flights: Flights; ms: number }> {
   await rm(join(options.dir, 'state'), { recursive: true, force: true })
   const began = performance.now()
@@ -137,14 +145,16 @@ async function main(): Promise<void> {
   say('')
   if (count > 0)
     say(
-      `Commands:  ${number(count)} in ${seconds(ms)}, ${number(count / (ms / 1000))} a second, each durable`,
+      `Commands:  ${number(count)} in ${seconds(ms)}, ${number(count / (ms / 1000))} a ` +
+        'second, each durable',
     )
   if (newest) {
     say(`Snapshot:  ${kilobytes(newest.bytes)}, at position ${number(newest.position)} of the log`)
     say(`Log:       positions ${number(oldest)} to ${number(flights.position - 1)}`)
   }
   say(
-    `Recovery:  ${seconds(recoveryMs)} from the snapshot and the rest of the log; the local database was deleted`,
+    `Recovery:  ${seconds(recoveryMs)} from the snapshot and the rest of the log; the local ` +
+      'database was deleted',
   )
   say(
     equal
@@ -160,7 +170,7 @@ function hints(): void {
   say(`
 What to look at next
   run it again                      it finds its work done, and recovers once more
-  run it with --fresh, kill -9 it   half-way, and run it again without: it goes on, and the sums are right
+  run it with --fresh, kill -9 it   half-way, and run it again without: it goes on, the sums are right
   examples/state-machine/state.ts   the state machine: a schema and one function
   docs/logs.md                      what a log, a replica and a snapshot promise, byte by byte`)
 }

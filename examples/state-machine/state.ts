@@ -1,5 +1,6 @@
-// The replicated state: tables that only commands change. A command gets a transaction and its arguments, and uses nothing
-// else - no clock, no random - because every node applies it by itself and must come to the same rows.
+// The replicated state: tables that only commands change. A command gets a transaction and its
+// arguments, and uses nothing else - no clock, no random - because every node applies it by itself
+// and must come to the same rows.
 
 import type { SqlTransaction } from '../../src/index.ts'
 import type { Flight } from './flights.ts'
@@ -17,11 +18,15 @@ export const migrations: readonly string[] = [
    insert into feed values (0);`,
 ]
 
-/** One flight more. It only adds, and carries no key: were it applied twice, every sum would be wrong. */
+/**
+ * One flight more. It only adds, and carries no key: were it applied twice, every sum would be
+ * wrong.
+ */
 function flight(tx: SqlTransaction, { origin, destination, delay, distance }: Flight): void {
   tx.run(
     `insert into route values (?, ?, 1, ?, ?) on conflict do update set
-       flights = flights + 1, delay = delay + excluded.delay, distance = distance + excluded.distance`,
+       flights = flights + 1, delay = delay + excluded.delay,
+       distance = distance + excluded.distance`,
     origin,
     destination,
     delay,

@@ -6,8 +6,9 @@ export type SqlValue = null | number | bigint | string | Uint8Array
 export type SqlRow = Record<string, SqlValue>
 
 /**
- * What may be done, synchronously, inside a transaction. What SQL itself refuses (a constraint, a mistake in the text, a value of the
- * wrong kind) is thrown as a plain error, the same everywhere; a failing disk or file as a QuireError with its code.
+ * What may be done, synchronously, inside a transaction. What SQL itself refuses (a constraint, a
+ * mistake in the text, a value of the wrong kind) is thrown as a plain error, the same everywhere;
+ * a failing disk or file as a QuireError with its code.
  */
 export interface SqlTransaction {
   run(sql: string, ...values: SqlValue[]): { changes: number }
@@ -23,7 +24,10 @@ export interface StateStore {
    * `durable`.
    */
   transact<T>(work: (transaction: SqlTransaction) => T, options?: { durable?: boolean }): Promise<T>
-  /** Reads outside any transaction of `transact`; a statement that would write fails with QUIRE_BAD_OPTION, as any other mistake does. */
+  /**
+   * Reads outside any transaction of `transact`; a statement that would write fails with
+   * QUIRE_BAD_OPTION, as any other mistake does.
+   */
   query(sql: string, values: readonly SqlValue[]): Promise<SqlRow[]>
   /**
    * A copy of the database at one point, as chunks of at most `chunkBytes`; commands may go on

@@ -1,5 +1,5 @@
-// The databases of replicated states in memory, with crashes: what was committed without `durable` may be lost, newest first,
-// as a file's unsynced tail is; a database is never half a transaction.
+// The databases of replicated states in memory, with crashes: what was committed without `durable`
+// may be lost, newest first, as a file's unsynced tail is; a database is never half a transaction.
 
 import { QuireError } from '../errors.ts'
 import type {

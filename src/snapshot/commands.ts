@@ -1,4 +1,5 @@
-// What a replica puts into its log: one record for each command, and the records that keep sessions and checks. Big-endian.
+// What a replica puts into its log: one record for each command, and the records that keep sessions
+// and checks. Big-endian.
 //
 //   0      1
 //   +------+----------------------------------------------------------------

@@ -1,5 +1,6 @@
-// A replicated state in memory, by a machine that a program writes as functions of values. The state is a value: applying
-// returns the next one, so that a command that throws has changed nothing, and a snapshot sees one position while commands go on.
+// A replicated state in memory, by a machine that a program writes as functions of values. The
+// state is a value: applying returns the next one, so that a command that throws has changed
+// nothing, and a snapshot sees one position while commands go on.
 
 import { crc32 } from 'node:zlib'
 import { QuireError } from '../errors.ts'
@@ -15,15 +16,16 @@ import type { Sessions } from './sessions.ts'
 import { decodeValue, encodeValue } from './values.ts'
 
 /**
- * A deterministic state machine. Commands, results, questions and answers are made of JSON values, bigint and Uint8Array. All
- * functions are synchronous except `restore`, and use nothing but their arguments.
+ * A deterministic state machine. Commands, results, questions and answers are made of JSON values,
+ * bigint and Uint8Array. All functions are synchronous except `restore`, and use nothing but their
+ * arguments.
  */
 export interface Machine<State, Command, Result, Question, Answered> {
   /** The state before the first command. */
   create(): State
   /**
-   * The next state and the command's result. It must not change `state`: share what stays, make what differs anew. A throw is
-   * the command's result (QUIRE_COMMAND_FAILED), and the state stays.
+   * The next state and the command's result. It must not change `state`: share what stays, make
+   * what differs anew. A throw is the command's result (QUIRE_COMMAND_FAILED), and the state stays.
    */
   apply(state: State, command: Command, context: ApplyContext): { state: State; result: Result }
   query(state: State, question: Question): Answered

@@ -1,6 +1,7 @@
-// Exactly once (D10): the answers that a session may still ask for again. A part of the replicated state and of its
-// snapshots: pure, changed only by records of the log, its time is log time. A command that is already here is answered from
-// here and has no second effect; one that the session has acknowledged is of interest to nobody.
+// Exactly once (D10): the answers that a session may still ask for again. A part of the replicated
+// state and of its snapshots: pure, changed only by records of the log, its time is log time. A
+// command that is already here is answered from here and has no second effect; one that the session
+// has acknowledged is of interest to nobody.
 
 export interface Session {
   readonly timeoutMs: number
@@ -76,7 +77,11 @@ export class Sessions {
     return this.#sessions.keys()
   }
 
-  /** timeoutMs u64 · lastActiveMs u64 · ackedUpTo u64 · count u32 · { seq u64 · length u32 · bytes } … */
+  /**
+   * timeoutMs u64 · lastActiveMs u64 · ackedUpTo u64 · count u32 ·
+   * { seq u64 · length u32 · bytes }
+   * …
+   */
   encode(id: string): Buffer | undefined {
     const session = this.#sessions.get(id)
     if (!session) return undefined

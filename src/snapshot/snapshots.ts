@@ -1,20 +1,26 @@
-// A snapshot is a ledger of its own: a header, chunks, a trailer, each an entry with a checksum; then closed, and read back
-// whole before anybody is told of it. Publishing it is the log's affair: one change of its record. Big-endian.
+// A snapshot is a ledger of its own: a header, chunks, a trailer, each an entry with a checksum;
+// then closed, and read back whole before anybody is told of it. Publishing it is the log's affair:
+// one change of its record. Big-endian.
 //
 //   0      4         5      6      8       12      16
 //   +------+---------+------+------+-------+-------+------+
 //   | QSNP | version | kind | zero | index | crc32 | body |   crc32 covers [0, 12) and the body
 //   +------+---------+------+------+-------+-------+------+
-//   kind 1 header: JSON { format, logId, position, epoch } · 2 chunk · 3 trailer: bytes u64, crc32 u32 of all chunks' bodies
+//   kind 1 header: JSON { format, logId, position, epoch } · 2 chunk
+//   kind 3 trailer: bytes u64, crc32 u32 of all chunks' bodies
 //
-// Entry i of the ledger has index i. Reading verifies each entry as it comes and the totals at the end: whoever restores
-// from it must not replace anything before the stream has ended without an error.
+// Entry i of the ledger has index i. Reading verifies each entry as it comes and the totals at the
+// end: whoever restores from it must not replace anything before the stream has ended without an
+// error.
 
 import { crc32 } from 'node:zlib'
 import { QuireError } from '../errors.ts'
 import type { CreateLedgerOptions, LedgerClient, LedgerWriter } from '../replication/api.ts'
 
-/** Small enough to be an entry of any BookKeeper, large enough that a gigabyte is a few thousand of them. */
+/**
+ * Small enough to be an entry of any BookKeeper, large enough that a gigabyte is a few thousand of
+ * them.
+ */
 export const snapshotChunkBytes = 262_144
 
 export interface SnapshotHeader {
@@ -44,8 +50,8 @@ const kinds = { header: 1, chunk: 2, trailer: 3 } as const
 const windowChunks = 4
 
 /**
- * Writes, closes and reads back. On a failure the ledger is removed as well as can be, and the failure is given: with
- * QUIRE_SNAPSHOT_CORRUPT when what was read back is not what was written.
+ * Writes, closes and reads back. On a failure the ledger is removed as well as can be, and the
+ * failure is given: with QUIRE_SNAPSHOT_CORRUPT when what was read back is not what was written.
  */
 export async function writeSnapshot(
   ledgers: LedgerClient,
@@ -128,8 +134,9 @@ async function verify(
 }
 
 /**
- * The chunks of a published snapshot, in order. Fails with QUIRE_SNAPSHOT_CORRUPT where an entry is not what was written, or at
- * the end when the whole is not; with QUIRE_LEDGER_MISSING and what ledgers fail with when it cannot be read.
+ * The chunks of a published snapshot, in order. Fails with QUIRE_SNAPSHOT_CORRUPT where an entry is
+ * not what was written, or at the end when the whole is not; with QUIRE_LEDGER_MISSING and what
+ * ledgers fail with when it cannot be read.
  */
 export async function* readSnapshot(
   ledgers: LedgerClient,
@@ -194,7 +201,8 @@ function u64(body: Buffer): number {
 function corrupt(ledgerId: bigint, what: string): QuireError {
   return new QuireError(
     'QUIRE_SNAPSHOT_CORRUPT',
-    `the snapshot in ledger ${ledgerId} cannot be used: ${what}; the older one and the log behind it are used where they are there`,
+    `the snapshot in ledger ${ledgerId} cannot be used: ${what}; the older one and the log ` +
+      'behind it are used where they are there',
     { facts: { ledgerId } },
   )
 }

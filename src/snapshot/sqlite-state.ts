@@ -1,6 +1,7 @@
-// A replicated state in a SQLite database. A batch of the log is one transaction: what the commands changed, the sessions
-// that make them exactly once, and the position, move together or not at all (D10). A command runs under a savepoint, so one
-// that throws leaves nothing behind. Tables whose names begin with `quire_` are this file's.
+// A replicated state in a SQLite database. A batch of the log is one transaction: what the commands
+// changed, the sessions that make them exactly once, and the position, move together or not at all
+// (D10). A command runs under a savepoint, so one that throws leaves nothing behind. Tables whose
+// names begin with `quire_` are this file's.
 
 import { crc32 } from 'node:zlib'
 import { QuireError } from '../errors.ts'
@@ -17,9 +18,9 @@ import type { Sessions } from './sessions.ts'
 import { decodeValue, encodeValue } from './values.ts'
 
 /**
- * Changes the database and returns the command's result. Synchronous; uses nothing but its arguments: no clock but
- * `context.timeMs`, no random. A throw undoes the command and is its result (QUIRE_COMMAND_FAILED). Arguments and result are
- * made of JSON values, bigint and Uint8Array.
+ * Changes the database and returns the command's result. Synchronous; uses nothing but its
+ * arguments: no clock but `context.timeMs`, no random. A throw undoes the command and is its result
+ * (QUIRE_COMMAND_FAILED). Arguments and result are made of JSON values, bigint and Uint8Array.
  */
 export type SqlCommand<Args, Result> = (
   tx: SqlTransaction,
@@ -27,7 +28,10 @@ export type SqlCommand<Args, Result> = (
   context: ApplyContext,
 ) => Result
 
-/** A command as it stands in the log. A migration carries its text: whoever replays the log needs nothing else. */
+/**
+ * A command as it stands in the log. A migration carries its text: whoever replays the log needs
+ * nothing else.
+ */
 export type SqlBody = readonly ['command', string, unknown] | readonly ['migrate', number, string]
 
 export interface SqliteStateParts {
@@ -41,7 +45,8 @@ export interface SqliteStateParts {
 
 const tables = `
 create table if not exists quire_meta (name text primary key, value) without rowid;
-create table if not exists quire_sessions (id text primary key, session blob not null) without rowid;
+create table if not exists quire_sessions (id text primary key, session blob not null)
+  without rowid;
 `
 
 export class SqliteState implements ReplicatedState {
@@ -91,7 +96,8 @@ export class SqliteState implements ReplicatedState {
       return false
     })
     if (!foreign) return
-    // It followed a log that is no more: everything in it comes from a log, so this one's tells it anew.
+    // It followed a log that is no more: everything in it comes from a log, so this one's tells it
+    // anew.
     await this.#store.close()
     await this.#parts.states.remove(this.#parts.path)
     this.#store = await this.#parts.states.open(this.#parts.path)
@@ -165,7 +171,8 @@ export class SqliteState implements ReplicatedState {
       // Not the command's failure: a program that knows it would do something else here.
       throw new QuireError(
         'QUIRE_UNSUPPORTED',
-        `the log has a command ${name} at position ${context.position} that this program does not define; commands that are in a log must stay defined`,
+        `the log has a command ${name} at position ${context.position} that this program ` +
+          'does not define; commands that are in a log must stay defined',
         { facts: { name, position: context.position } },
       )
     }
@@ -274,7 +281,8 @@ class GuardedTransaction implements SqlTransaction {
   }
 
   script(sql: string): void {
-    // `begin` and `end` stand in triggers too; the savepoint tells if one of them was more than that.
+    // `begin` and `end` stand in triggers too; the savepoint tells if one of them was more than
+    // that.
     for (const statement of sql.split(';')) check(statement, leavesTransaction)
     this.#trace = crc32(sql, this.#trace)
     this.#tx.script(sql)

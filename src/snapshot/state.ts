@@ -1,9 +1,13 @@
-// A replicated state, and the part of applying that is the same for every one: positions, sessions, checks. Guarantees:
-// A1 a record has its effect once, in order of position; a command that comes again is answered from the session;
-// A2 a command that throws changes nothing, and that is its result, everywhere alike; what no replica could repeat (a full
+// A replicated state, and the part of applying that is the same for every one: positions, sessions,
+// checks. Guarantees:
+// A1 a record has its effect once, in order of position; a command that comes again is answered
+// from the session;
+// A2 a command that throws changes nothing, and that is its result, everywhere alike; what no
+// replica could repeat (a full
 //    disk, a broken invariant, an exhausted stack) is no result: it ends the replica;
 // A3 nothing but the record decides: no clock, no random, no order of arrival;
-// A4 a fingerprint of all that commands did is compared at the positions that the owner wrote down (D7).
+// A4 a fingerprint of all that commands did is compared at the positions that the owner wrote down
+// (D7).
 
 import { crc32 } from 'node:zlib'
 import { QuireError, messageOf } from '../errors.ts'
@@ -41,7 +45,10 @@ export interface Check {
   readonly fingerprint: number
 }
 
-/** A state that follows a log. Calls do not overlap: `apply`, `snapshot` and `restore` come one after another. */
+/**
+ * A state that follows a log. Calls do not overlap: `apply`, `snapshot` and `restore` come one
+ * after another.
+ */
 export interface ReplicatedState {
   /** Names the form of its snapshots. */
   readonly format: string
@@ -50,16 +57,28 @@ export interface ReplicatedState {
   readonly sessions: Pick<Sessions, 'has' | 'resultOf'>
   /** The newest check that this state has made. */
   readonly check: Check | undefined
-  /** Applies a batch that begins at `position`. A rejection is final: the state must not be used any more. */
+  /**
+   * Applies a batch that begins at `position`. A rejection is final: the state must not be used any
+   * more.
+   */
   apply(batch: RecordBatch): Promise<readonly Answer[]>
-  /** The state at the moment of the call, in chunks of at most `chunkBytes`; applying goes on meanwhile. */
+  /**
+   * The state at the moment of the call, in chunks of at most `chunkBytes`; applying goes on
+   * meanwhile.
+   */
   snapshot(chunkBytes: number): AsyncIterable<Uint8Array>
-  /** Takes the place of the state once the chunks have ended without an error; else the state is as before. */
+  /**
+   * Takes the place of the state once the chunks have ended without an error; else the state is as
+   * before.
+   */
   restore(chunks: AsyncIterable<Uint8Array>): Promise<void>
   close(): Promise<void>
 }
 
-/** Runs a command's body and returns its result; a throw is a failed command. `trace` gets what the command wrote. */
+/**
+ * Runs a command's body and returns its result; a throw is a failed command. `trace` gets what the
+ * command wrote.
+ */
 export type RunCommand = (body: Buffer, context: ApplyContext) => { result: Buffer; trace: number }
 
 const checksKept = 64
@@ -163,7 +182,9 @@ export class Progress {
     if (!own || own.fingerprint === fingerprint) return
     throw new QuireError(
       'QUIRE_STATE_DIVERGED',
-      `the state at position ${position} is not the one its owner had there: a command between ${this.#checks[index - 1]?.position ?? 0} and ${position} did something else here; commands must use nothing but their arguments`,
+      `the state at position ${position} is not the one its owner had there: a command ` +
+        `between ${this.#checks[index - 1]?.position ?? 0} and ${position} did something else ` +
+        'here; commands must use nothing but their arguments',
       {
         facts: {
           position,

@@ -1,12 +1,14 @@
-// Commands, results and questions as bytes: JSON, and beyond it bigint and bytes. What JSON cannot say otherwise (functions,
-// dates as dates, NaN) is JSON's answer: left out, text, null.
+// Commands, results and questions as bytes: JSON, and beyond it bigint and bytes. What JSON cannot
+// say otherwise (functions, dates as dates, NaN) is JSON's answer: left out, text, null.
 
 import { QuireError } from '../errors.ts'
 
 const bigintKey = '$quire:bigint'
 const bytesKey = '$quire:bytes'
 
-/** Fails with QUIRE_BAD_OPTION for what has no JSON: a cycle, or a key that begins with `$quire:`. */
+/**
+ * Fails with QUIRE_BAD_OPTION for what has no JSON: a cycle, or a key that begins with `$quire:`.
+ */
 export function encodeValue(value: unknown): Buffer {
   try {
     return Buffer.from(JSON.stringify(value, replacer) ?? '')
@@ -19,7 +21,10 @@ export function encodeValue(value: unknown): Buffer {
   }
 }
 
-/** What `encodeValue` was given, as far as JSON keeps it. Its type is the reader's to say, as with JSON.parse. */
+/**
+ * What `encodeValue` was given, as far as JSON keeps it. Its type is the reader's to say, as with
+ * JSON.parse.
+ */
 export function decodeValue(bytes: Uint8Array): ReturnType<typeof JSON.parse> {
   if (bytes.length === 0) return undefined
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')

@@ -1,5 +1,6 @@
-// The main job, as a person runs it: a process over a directory, whole, killed at several points, and again. Whatever
-// happened before, the state equals a direct aggregation of the file, to the last flight.
+// The main job, as a person runs it: a process over a directory, whole, killed at several points,
+// and again. Whatever happened before, the state equals a direct aggregation of the file, to the
+// last flight.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'

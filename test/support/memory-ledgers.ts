@@ -1,5 +1,6 @@
-// An honest LedgerClient in memory: fencing, ids in order, a last add confirmed that lags by one entry for who opens without
-// recovery (A3), and faults that a test asks for. What is in `stored` is what bookies would hold.
+// An honest LedgerClient in memory: fencing, ids in order, a last add confirmed that lags by one
+// entry for who opens without recovery (A3), and faults that a test asks for. What is in `stored`
+// is what bookies would hold.
 import { QuireError, abortedError } from '../../src/errors.ts'
 import type {
   CreateLedgerOptions,
@@ -19,7 +20,10 @@ interface Ledger {
 }
 
 export interface LedgerFaults {
-  /** `lose`: stored, the answer is lost. `fail`: not stored, the answer is lost. `hold`: nothing happens until `release`. */
+  /**
+   * `lose`: stored, the answer is lost. `fail`: not stored, the answer is lost. `hold`: nothing
+   * happens until `release`.
+   */
   append?: (ledgerId: bigint, entryId: number) => 'ok' | 'lose' | 'fail' | 'hold'
   /** An error here fails the creation. */
   create?: () => Error | undefined

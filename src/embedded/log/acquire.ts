@@ -1,6 +1,7 @@
-// Taking a log over (D6): the epoch first, then the ends of what older owners left open, then a ledger, then the record names
-// it, and only then a writer. After the epoch is in the record no older owner can change it; after the recovery no older
-// owner can have a record acknowledged; so histories of owners follow one another and never interleave.
+// Taking a log over (D6): the epoch first, then the ends of what older owners left open, then a
+// ledger, then the record names it, and only then a writer. After the epoch is in the record no
+// older owner can change it; after the recovery no older owner can have a record acknowledged; so
+// histories of owners follow one another and never interleave.
 
 import { QuireError } from '../../errors.ts'
 import type { LedgerReader } from '../../replication/api.ts'
@@ -23,7 +24,10 @@ export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Fails with QUIRE_NOT_OWNER when somebody else acquired the log meanwhile, and with what ledgers and metadata fail with. */
+/**
+ * Fails with QUIRE_NOT_OWNER when somebody else acquired the log meanwhile, and with what ledgers
+ * and metadata fail with.
+ */
 export async function acquire(parts: LogParts, options: AcquireOptions = {}): Promise<LogWriter> {
   const { signal } = options
   checkSignal(signal)
@@ -89,7 +93,8 @@ async function openSegment(
   const ledger = await parts.ledgers.create({ ...parts.options.ledger, customMetadata, signal })
   try {
     const segment = { ledgerId: ledger.ledgerId, epoch }
-    // Not abortable: an aborted change has an unknown outcome, and the ledger would be open under a name in the record.
+    // Not abortable: an aborted change has an unknown outcome, and the ledger would be open under a
+    // name in the record.
     const work = parts.store.change((r) => appendSegment(r, segment))
     const { outcome, record: named } = await orAborted(work, signal)
     if (outcome.type === 'lost') throw superseded(parts, outcome.epoch, epoch)
@@ -121,7 +126,8 @@ function firstPositionOf(record: LogRecord, ledgerId: bigint): number {
 function superseded(parts: LogParts, found: number, own: number): QuireError {
   return new QuireError(
     'QUIRE_NOT_OWNER',
-    `another owner acquired the log ${parts.name} at the same time; try again if this node should own it`,
+    `another owner acquired the log ${parts.name} at the same time; try again if this node ` +
+      'should own it',
     { facts: { epoch: found, own } },
   )
 }

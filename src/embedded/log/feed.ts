@@ -1,6 +1,7 @@
-// The fast path inside one process: a writer puts each entry here when it is acknowledged, never before, and readers of the
-// same log take it from memory. The last entries are kept within a byte budget; a reader that falls behind them goes to
-// the ledgers and comes back when it has caught up. Without a writer in this process there is nothing here.
+// The fast path inside one process: a writer puts each entry here when it is acknowledged, never
+// before, and readers of the same log take it from memory. The last entries are kept within a byte
+// budget; a reader that falls behind them goes to the ledgers and comes back when it has caught up.
+// Without a writer in this process there is nothing here.
 
 import { invariant } from '../../invariant.ts'
 import type { SealedEntry } from './core/batcher.ts'

@@ -31,7 +31,9 @@ export interface LogFacts {
   readonly ownerId: string
   /** The first position that can be read. */
   readonly oldest: number
-  /** The first position after everything; undefined while a segment is open: only its writer knows. */
+  /**
+   * The first position after everything; undefined while a segment is open: only its writer knows.
+   */
   readonly end: number | undefined
   readonly segments: LogRecord['segments']
   readonly snapshots: readonly LogSnapshot[]
@@ -41,23 +43,32 @@ export interface CallSignal {
   readonly signal?: AbortSignal | undefined
 }
 
-/** A durable sequence of records under a name. Positions count records, densely, over the log's whole life. */
+/**
+ * A durable sequence of records under a name. Positions count records, densely, over the log's
+ * whole life.
+ */
 export interface NamedLog {
   readonly name: string
   /**
-   * Becomes the log's one writer: whoever wrote before is fenced, and can have nothing acknowledged any more. Fails with
-   * QUIRE_NOT_OWNER when another one acquires it at the same time.
+   * Becomes the log's one writer: whoever wrote before is fenced, and can have nothing acknowledged
+   * any more. Fails with QUIRE_NOT_OWNER when another one acquires it at the same time.
    */
   acquire(options?: AcquireOptions): Promise<LogWriter>
-  /** Records in order. Never disturbs the writer. Fails with QUIRE_TRUNCATED when `from` is before the log's beginning. */
+  /**
+   * Records in order. Never disturbs the writer. Fails with QUIRE_TRUNCATED when `from` is before
+   * the log's beginning.
+   */
   read(options?: ReadLogOptions): AsyncIterableIterator<ReadRecord, void, undefined>
   /**
-   * Gives back the space of whole segments before `position`, and never what the oldest kept snapshot needs. Resolves to the first
-   * position that can be read from now on.
+   * Gives back the space of whole segments before `position`, and never what the oldest kept
+   * snapshot needs. Resolves to the first position that can be read from now on.
    */
   truncate(position: number, options?: CallSignal): Promise<number>
   facts(options?: CallSignal): Promise<LogFacts>
-  /** Deletes ledgers that crashes left behind: of this log, of an older epoch, in no record. Resolves to their ids. */
+  /**
+   * Deletes ledgers that crashes left behind: of this log, of an older epoch, in no record.
+   * Resolves to their ids.
+   */
   collectOrphans(options?: CallSignal): Promise<bigint[]>
 }
 
@@ -119,12 +130,16 @@ export class Log implements NamedLog {
       last = truncate(record, position)
       return last.change
     }, options)
-    // The record first: a ledger that is gone is then no reader's business. What a crash leaves here is collected later.
+    // The record first: a ledger that is gone is then no reader's business. What a crash leaves
+    // here is collected later.
     await this.#deleteAll(last?.dropped ?? [], options)
     return last?.oldest ?? 0
   }
 
-  /** False when something newer made the snapshot pointless; its ledger is then the caller's to delete. */
+  /**
+   * False when something newer made the snapshot pointless; its ledger is then the caller's to
+   * delete.
+   */
   async publishSnapshot(snapshot: LogSnapshot, options: CallSignal = {}): Promise<boolean> {
     let third: readonly LogSnapshot[] = []
     const { outcome, record } = await this.#parts.store.change((record) => {
@@ -147,7 +162,8 @@ export class Log implements NamedLog {
 
   async collectOrphans(options: CallSignal = {}): Promise<bigint[]> {
     const { ledgers, store } = this.#parts
-    // The list before the record (D8): what is made in between is in no list, and cannot be taken for an orphan.
+    // The list before the record (D8): what is made in between is in no list, and cannot be taken
+    // for an orphan.
     const ids: bigint[] = []
     for await (const ledgerId of ledgers.list(options)) ids.push(ledgerId)
     const { value: record } = await store.read(options)
@@ -167,7 +183,8 @@ export class Log implements NamedLog {
       return readLedgerMark(reader.customMetadata)
     } catch (error) {
       if (QuireError.is(error, 'QUIRE_ABORTED')) throw error
-      // Gone meanwhile, under another password, or unreadable now: not provably ours, so left alone.
+      // Gone meanwhile, under another password, or unreadable now: not provably ours, so left
+      // alone.
       this.#parts.logger.debug({ log: this.name, ledgerId, err: error }, 'a ledger was passed over')
       return undefined
     }

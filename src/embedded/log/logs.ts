@@ -1,4 +1,5 @@
-// The named logs of one client: one object for a name, so that its writer and its readers in this process know one another.
+// The named logs of one client: one object for a name, so that its writer and its readers in this
+// process know one another.
 
 import { QuireError } from '../../errors.ts'
 import type { Clock, Logger, Random, Timers } from '../../io/index.ts'
@@ -22,11 +23,15 @@ export interface LogsParts {
 
 export interface Logs {
   /**
-   * The log of that name, made if there is none: letters, digits, `.`, `_` and `-`, at most 128, not beginning with `.`.
-   * Options count for the first call of a name. Fails with QUIRE_BAD_OPTION.
+   * The log of that name, made if there is none: letters, digits, `.`, `_` and `-`, at most 128,
+   * not beginning with `.`. Options count for the first call of a name. Fails with
+   * QUIRE_BAD_OPTION.
    */
   log(name: string, options?: LogOptions & CallSignal): Promise<Log>
-  /** Closes the writers, once what they have taken is durable, and ends the readers with QUIRE_CLOSED. */
+  /**
+   * Closes the writers, once what they have taken is durable, and ends the readers with
+   * QUIRE_CLOSED.
+   */
   close(): Promise<void>
 }
 
@@ -80,7 +85,8 @@ export function checkName(name: string): void {
   if (/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(name)) return
   throw new QuireError(
     'QUIRE_BAD_OPTION',
-    `${JSON.stringify(name)} cannot name a log: take letters, digits, ".", "_" and "-", at most 128, not beginning with "."`,
+    `${JSON.stringify(name)} cannot name a log: take letters, digits, ".", "_" and "-", at ` +
+      'most 128, not beginning with "."',
     { facts: { name } },
   )
 }

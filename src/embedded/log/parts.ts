@@ -6,19 +6,27 @@ import type { Feed } from './feed.ts'
 import type { RecordStore } from './record-store.ts'
 
 export interface LogOptions {
-  /** Largest payload of a ledger entry that a writer makes; a larger record is refused. Default 262 144. */
+  /**
+   * Largest payload of a ledger entry that a writer makes; a larger record is refused. Default 262
+   * 144.
+   */
   readonly entryBytes?: number
   /** Bytes appended and not yet acknowledged, beyond which a writer pushes back. Default 16 MiB. */
   readonly pendingBytes?: number
   /** Entries in flight above which records gather into larger entries. Default 4. */
   readonly depth?: number
-  /** A segment ends when it has this many bytes. Default 134 217 728. At twice as many without a roll, sending stops. */
+  /**
+   * A segment ends when it has this many bytes. Default 134 217 728. At twice as many without a
+   * roll, sending stops.
+   */
   readonly segmentBytes?: number
   /** A segment that is not empty ends at this age, at the next append. Default one hour. */
   readonly segmentAgeMs?: number
   /** Acknowledged entries kept in memory for readers in the writer's process. Default 4 MiB. */
   readonly feedBytes?: number
-  /** How often a reader that waits looks again although nothing told it of a change. Default 5 000. */
+  /**
+   * How often a reader that waits looks again although nothing told it of a change. Default 5 000.
+   */
   readonly pollMs?: number
   /** Ensemble, quorums and digest of the log's ledgers. */
   readonly ledger?: Pick<
@@ -61,7 +69,10 @@ export interface LogParts {
   readonly writers: Set<AsyncDisposable>
 }
 
-/** Custom metadata that marks a ledger as a part of a log, so that one which no record names can be found (D8). */
+/**
+ * Custom metadata that marks a ledger as a part of a log, so that one which no record names can be
+ * found (D8).
+ */
 export function ledgerMark(mark: {
   readonly logId: string
   readonly epoch: number

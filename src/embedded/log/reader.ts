@@ -1,7 +1,10 @@
 // Reading a log from a position, beside its writer and without ever fencing it. Guarantees:
-// R1 records come in order of position, each once, without a hole: a missing position is an error, never skipped;
-// R2 only the record tells where a segment ends; a closed ledger or a failed read is not the end of the log (D4, D11);
-// R3 a segment whose end is recorded is read to that end, however little a ledger opened without recovery confirms (A14 D12);
+// R1 records come in order of position, each once, without a hole: a missing position is an error,
+// never skipped;
+// R2 only the record tells where a segment ends; a closed ledger or a failed read is not the end of
+// the log (D4, D11);
+// R3 a segment whose end is recorded is read to that end, however little a ledger opened without
+// recovery confirms (A14 D12);
 // R4 what another process has not acknowledged, or this one's writer, is not delivered;
 // R5 a `break` or the signal releases everything.
 
@@ -18,7 +21,10 @@ export interface ReadLogOptions {
   readonly from?: number | undefined
   /** The first position that is not read any more. Default: none. */
   readonly to?: number | undefined
-  /** Wait for what is appended later, for ever, instead of ending at what is confirmed now. Default false. */
+  /**
+   * Wait for what is appended later, for ever, instead of ending at what is confirmed now. Default
+   * false.
+   */
   readonly follow?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -31,15 +37,19 @@ export interface LogBatch {
 }
 
 /**
- * One pass over a log. Fails with QUIRE_TRUNCATED (`facts.oldest`, `facts.snapshot`), QUIRE_LOG_CORRUPT, QUIRE_ABORTED, and with
- * what ledgers and metadata fail with; `LogCursor.position` then says where another pass goes on.
+ * One pass over a log. Fails with QUIRE_TRUNCATED (`facts.oldest`, `facts.snapshot`),
+ * QUIRE_LOG_CORRUPT, QUIRE_ABORTED, and with what ledgers and metadata fail with;
+ * `LogCursor.position` then says where another pass goes on.
  */
 export class LogCursor {
   readonly #parts: LogParts
   readonly #options: ReadLogOptions
   readonly #recordChanged = new Gate()
   #position: number | undefined
-  /** Without `follow`: what was confirmed when this pass reached the open end. A busy writer must not keep it for ever. */
+  /**
+   * Without `follow`: what was confirmed when this pass reached the open end. A busy writer must
+   * not keep it for ever.
+   */
   #limit: number | undefined
 
   constructor(parts: LogParts, options: ReadLogOptions) {
@@ -147,12 +157,16 @@ export class LogCursor {
     if (segment.endPosition === undefined || this.#position === segment.endPosition) return
     throw new QuireError(
       'QUIRE_LOG_CORRUPT',
-      `positions ${this.#position} to ${segment.endPosition - 1} of the log ${this.#parts.name} are missing from ledger ${segment.ledgerId}`,
+      `positions ${this.#position} to ${segment.endPosition - 1} of the log ` +
+        `${this.#parts.name} are missing from ledger ${segment.ledgerId}`,
       { facts: { ledgerId: segment.ledgerId, position: this.#position } },
     )
   }
 
-  /** The entry that holds the position: each holds at least one record, so a search over first positions finds it. */
+  /**
+   * The entry that holds the position: each holds at least one record, so a search over first
+   * positions finds it.
+   */
   async #findEntry(reader: LedgerReader, segment: LogSegment): Promise<number> {
     const position = this.#position ?? segment.firstPosition
     if (position === segment.firstPosition) return 0
@@ -188,7 +202,8 @@ export class LogCursor {
     if (position < firstPosition || position >= end) {
       throw new QuireError(
         'QUIRE_LOG_CORRUPT',
-        `position ${position} of the log ${this.#parts.name} was expected, an entry has ${firstPosition} to ${end - 1}`,
+        `position ${position} of the log ${this.#parts.name} was expected, an entry has ` +
+          `${firstPosition} to ${end - 1}`,
         { facts: { position, firstPosition } },
       )
     }
@@ -218,7 +233,10 @@ export class LogCursor {
     return { record: value, stale }
   }
 
-  /** A watch may be lost with its session: the wait has an end of its own, and a writer of this process ends it too. */
+  /**
+   * A watch may be lost with its session: the wait has an end of its own, and a writer of this
+   * process ends it too.
+   */
   async #waitForRecord(stale: { changed: boolean }): Promise<void> {
     if (stale.changed || this.#parts.feed.end !== undefined) return
     const { timers, options, feed } = this.#parts

@@ -1,5 +1,6 @@
-// Reads and changes a log's record by compare-and-set. A lost answer is no special case: the record is read again, and the
-// change, being a function that recognises its own effect, finds it there or makes it.
+// Reads and changes a log's record by compare-and-set. A lost answer is no special case: the record
+// is read again, and the change, being a function that recognises its own effect, finds it there or
+// makes it.
 
 import { QuireError } from '../../errors.ts'
 import type { CallOptions } from '../../metadata/contract.ts'
@@ -11,7 +12,9 @@ import { pause } from './wait.ts'
 
 /** What a log asks of the metadata: opaque bytes at /quire/logs/NAME. */
 export interface LogRecordManager {
-  /** Undefined when there is none. Always linearizable. `watch` is called once at the next change. */
+  /**
+   * Undefined when there is none. Always linearizable. `watch` is called once at the next change.
+   */
   read(
     name: string,
     options?: CallOptions & { watch?: (() => void) | undefined },
@@ -29,7 +32,10 @@ export interface RecordStoreParts {
   readonly timers: Timers
 }
 
-/** Attempts of one change while the metadata does not answer: about ten seconds with the pauses between them. */
+/**
+ * Attempts of one change while the metadata does not answer: about ten seconds with the pauses
+ * between them.
+ */
 const attemptsMax = 12
 
 export class RecordStore {
@@ -51,13 +57,17 @@ export class RecordStore {
         const fresh = encodeLogRecord(newLog(name, random.uuid()))
         await records.create(name, fresh, { signal: options.signal })
       } catch (error) {
-        // Another one made it: the next turn reads it. An unknown outcome too is settled by reading.
+        // Another one made it: the next turn reads it. An unknown outcome too is settled by
+        // reading.
         if (!QuireError.is(error, 'QUIRE_NODE_EXISTS')) throw error
       }
     }
   }
 
-  /** Applies `change` until it is in the record, or says why it never will be. Resolves to the record as of then. */
+  /**
+   * Applies `change` until it is in the record, or says why it never will be. Resolves to the
+   * record as of then.
+   */
   async change(
     change: (record: LogRecord) => Change,
     options: CallOptions = {},

@@ -1,4 +1,5 @@
-// Waiting, with nothing left behind: every wait ends by what it waits for, by its time, or by its signal.
+// Waiting, with nothing left behind: every wait ends by what it waits for, by its time, or by its
+// signal.
 
 import { abortedError } from '../../errors.ts'
 import type { Random, Timers } from '../../io/index.ts'

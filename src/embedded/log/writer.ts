@@ -1,8 +1,10 @@
-// The owner's writer of a log: takes records, sends entries, tells positions, rolls segments. Guarantees:
+// The owner's writer of a log: takes records, sends entries, tells positions, rolls segments.
+// Guarantees:
 // W1 a position is told only when its entry, and all before it, are acknowledged by the ledger;
-// W2 the first failure ends it: what was sent is unknown, what was not is told so, and nothing more is sent (D3);
-// W3 a new segment is written to only after the record names it, and only after the one before it is closed, so at most
-//    one segment of a log is ever open (close-then-open, D6);
+// W2 the first failure ends it: what was sent is unknown, what was not is told so, and nothing more
+// is sent (D3);
+// W3 a new segment is written to only after the record names it, and only after the one before it
+// is closed, so at most one segment of a log is ever open (close-then-open, D6);
 // W4 an entry is shown to readers of this process only when it is acknowledged.
 // The decisions on batching are in core/batcher.ts; taking ownership is in acquire.ts.
 
@@ -21,17 +23,27 @@ export interface LogWriter extends AsyncDisposable {
   readonly nextPosition: number
   /** True when a record would be taken now; wait for `ready` otherwise. */
   readonly writable: boolean
-  /** Resolves once: to undefined after `close`, else to the error after which nothing is appended any more. */
+  /**
+   * Resolves once: to undefined after `close`, else to the error after which nothing is appended
+   * any more.
+   */
   readonly ended: Promise<Error | undefined>
   /**
-   * Resolves to the record's position when it is durable on an ack quorum, and everything before it is. It has taken the bytes
-   * when it returns. Rejects with QUIRE_BACKPRESSURE, QUIRE_ENTRY_TOO_LARGE, QUIRE_CLOSED, QUIRE_NOT_OWNER (nothing was sent),
-   * QUIRE_OUTCOME_UNKNOWN (it may or may not be in the log: read it to know).
+   * Resolves to the record's position when it is durable on an ack quorum, and everything before it
+   * is. It has taken the bytes when it returns. Rejects with QUIRE_BACKPRESSURE,
+   * QUIRE_ENTRY_TOO_LARGE, QUIRE_CLOSED, QUIRE_NOT_OWNER (nothing was sent), QUIRE_OUTCOME_UNKNOWN
+   * (it may or may not be in the log: read it to know).
    */
   append(record: Uint8Array): Promise<number>
-  /** The same for several records at consecutive positions, not necessarily in one entry; resolves to the first's position. */
+  /**
+   * The same for several records at consecutive positions, not necessarily in one entry; resolves
+   * to the first's position.
+   */
   appendMany(records: readonly Uint8Array[]): Promise<number>
-  /** Resolves when `append` would take a record. Rejects with what ended the writer, or QUIRE_ABORTED. */
+  /**
+   * Resolves when `append` would take a record. Rejects with what ended the writer, or
+   * QUIRE_ABORTED.
+   */
   ready(signal?: AbortSignal): Promise<void>
   /** Waits for what is pending, closes the segment and records its end. */
   close(): Promise<void>
@@ -48,7 +60,10 @@ export interface WriterStart {
   readonly timeMs: number
 }
 
-/** A segment that has lost a bookie is rolled no sooner, so that a flapping one does not make a segment a second. */
+/**
+ * A segment that has lost a bookie is rolled no sooner, so that a flapping one does not make a
+ * segment a second.
+ */
 const degradedRollMs = 10_000
 
 interface Waiter {
@@ -74,7 +89,10 @@ export class SegmentedWriter implements LogWriter {
   #segmentBytes = 0
   #openedMs: number
   #flushPlanned = false
-  /** `rolling`: the next ledger is being made, sending goes on. `switching`: nothing is sent until the record names it. */
+  /**
+   * `rolling`: the next ledger is being made, sending goes on. `switching`: nothing is sent until
+   * the record names it.
+   */
   #state: 'open' | 'rolling' | 'switching' | 'closing' | 'ended' = 'open'
   #failure: Error | undefined
   #closing: Promise<void> | undefined
@@ -99,8 +117,8 @@ export class SegmentedWriter implements LogWriter {
   }
 
   /**
-   * Notices a newer owner although nothing is appended: readers in this process would else wait for this writer for ever. A hint;
-   * safety is the fence. Ends with the writer.
+   * Notices a newer owner although nothing is appended: readers in this process would else wait for
+   * this writer for ever. A hint; safety is the fence. Ends with the writer.
    */
   async #watchOwner(): Promise<void> {
     const { store, timers, options, logger, name } = this.#parts
@@ -161,14 +179,16 @@ export class SegmentedWriter implements LogWriter {
     if (large) {
       return new QuireError(
         'QUIRE_ENTRY_TOO_LARGE',
-        `a record of ${large.length} bytes does not fit into an entry of the log ${this.#parts.name}; split it, or raise entryBytes`,
+        `a record of ${large.length} bytes does not fit into an entry of the log ` +
+          `${this.#parts.name}; split it, or raise entryBytes`,
         { facts: { bytes: large.length, entryBytes: this.#parts.options.entryBytes } },
       )
     }
     if (this.#batcher.open) return undefined
     return new QuireError(
       'QUIRE_BACKPRESSURE',
-      `the log ${this.#parts.name} has ${this.#batcher.pendingBytes} bytes that are not acknowledged yet; wait for ready()`,
+      `the log ${this.#parts.name} has ${this.#batcher.pendingBytes} bytes that are not ` +
+        'acknowledged yet; wait for ready()',
       { facts: { pendingBytes: this.#batcher.pendingBytes } },
     )
   }
@@ -236,7 +256,10 @@ export class SegmentedWriter implements LogWriter {
     return this.#ledger.degraded && ageMs >= degradedRollMs
   }
 
-  /** The next ledger first, while sending goes on; then drain, close, and one change of the record (W3). */
+  /**
+   * The next ledger first, while sending goes on; then drain, close, and one change of the record
+   * (W3).
+   */
   async #roll(): Promise<void> {
     this.#state = 'rolling'
     const next = await this.#createNext()
@@ -255,7 +278,8 @@ export class SegmentedWriter implements LogWriter {
       this.#fail(error)
       return
     }
-    // A failure may have ended it meanwhile; the new segment is then empty, and the next owner closes it.
+    // A failure may have ended it meanwhile; the new segment is then empty, and the next owner
+    // closes it.
     if (this.#failure) return
     this.#ledger = next
     this.#seq += 1
@@ -267,7 +291,10 @@ export class SegmentedWriter implements LogWriter {
     this.#drained.open()
   }
 
-  /** A failure to make a ledger does not end the writer: the open segment goes on, to twice its size (D11). */
+  /**
+   * A failure to make a ledger does not end the writer: the open segment goes on, to twice its size
+   * (D11).
+   */
   async #createNext(): Promise<LedgerWriter | undefined> {
     const { ledgers, options, clock, timers, logger, name } = this.#parts
     const mark = {
@@ -328,7 +355,10 @@ export class SegmentedWriter implements LogWriter {
     this.#finish(undefined)
   }
 
-  /** True when nothing more happens by itself: everything was acknowledged and no roll is under way, or it failed. */
+  /**
+   * True when nothing more happens by itself: everything was acknowledged and no roll is under way,
+   * or it failed.
+   */
   #quiet(): boolean {
     if (this.#state === 'open') this.#state = 'closing'
     return this.#state === 'ended' || (this.#state === 'closing' && this.#batcher.idle)
@@ -343,7 +373,8 @@ export class SegmentedWriter implements LogWriter {
           fenced ? 'QUIRE_NOT_OWNER' : 'QUIRE_CLOSED',
           fenced
             ? `another owner took the log ${this.#parts.name}; acquire it again to write`
-            : `the writer of the log ${this.#parts.name} ended after a failure; acquire the log again`,
+            : `the writer of the log ${this.#parts.name} ended after a failure; acquire the ` +
+                'log again',
           { cause, facts: { epoch: this.epoch } },
         )
     this.#parts.logger.warn({ log: this.#parts.name, err: error }, 'a writer ended')
@@ -369,7 +400,8 @@ export class SegmentedWriter implements LogWriter {
   #unknown(position: number): QuireError {
     return new QuireError(
       'QUIRE_OUTCOME_UNKNOWN',
-      `the record may or may not be at position ${position} of the log ${this.#parts.name}; acquire or read the log to know`,
+      `the record may or may not be at position ${position} of the log ${this.#parts.name}; ` +
+        'acquire or read the log to know',
       { cause: this.#failure, facts: { position } },
     )
   }
@@ -378,7 +410,8 @@ export class SegmentedWriter implements LogWriter {
     const lost = QuireError.is(this.#failure, 'QUIRE_NOT_OWNER')
     return new QuireError(
       lost ? 'QUIRE_NOT_OWNER' : 'QUIRE_CLOSED',
-      `nothing was sent: the writer of the log ${this.#parts.name} has ended; acquire the log again`,
+      `nothing was sent: the writer of the log ${this.#parts.name} has ended; acquire the ` +
+        'log again',
       { cause: this.#failure, facts: { sent: false } },
     )
   }
@@ -391,7 +424,9 @@ export class SegmentedWriter implements LogWriter {
     )
   }
 
-  /** Lets a ledger go. Its end is found by the next owner; if it is in no record, it is collected. */
+  /**
+   * Lets a ledger go. Its end is found by the next owner; if it is in no record, it is collected.
+   */
   #discard(ledger: LedgerWriter): void {
     ledger.close().catch((error: unknown) => {
       this.#parts.logger.debug({ log: this.#parts.name, err: error }, 'a ledger was left open')

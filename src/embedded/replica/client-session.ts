@@ -1,4 +1,5 @@
-// The proposer's end of an exactly-once session: numbers commands and knows how far their answers have come.
+// The proposer's end of an exactly-once session: numbers commands and knows how far their answers
+// have come.
 
 export class ClientSession {
   /** 32 hexadecimal digits, never used twice: a session that is gone must not come back empty. */

@@ -1,5 +1,6 @@
-// Replicated SQLite databases: commands are functions of a program, given a transaction; the log carries their names and
-// arguments. The local file is a form of the state that starts quickly: when it is lost, snapshot and log bring it back.
+// Replicated SQLite databases: commands are functions of a program, given a transaction; the log
+// carries their names and arguments. The local file is a form of the state that starts quickly:
+// when it is lost, snapshot and log bring it back.
 
 import { QuireError } from '../../errors.ts'
 import type { SqlRow, SqlValue, StateStores } from '../../io/index.ts'
@@ -10,13 +11,16 @@ import { openReplica, resultOf, type OpenReplicaParts } from './open-replica.ts'
 import type { Replica, ReplicaOptions, SnapshotFacts } from './replica.ts'
 import type { QueryOptions } from './replicas.ts'
 
-/** Commands by name. Their order of arguments and their names stand in logs: add new ones rather than change old ones. */
+/**
+ * Commands by name. Their order of arguments and their names stand in logs: add new ones rather
+ * than change old ones.
+ */
 export type SqlCommands = Readonly<Record<string, SqlCommand<never, unknown>>>
 
 export interface DatabaseDefinition<Commands extends SqlCommands> extends ReplicaOptions {
   /**
-   * Each is SQL that brings the schema one step further; applied once, through the log, in order. Append to the list; never change
-   * what has been applied.
+   * Each is SQL that brings the schema one step further; applied once, through the log, in order.
+   * Append to the list; never change what has been applied.
    */
   readonly migrations: readonly string[]
   readonly commands: Commands
@@ -36,16 +40,21 @@ export interface Database<Commands extends SqlCommands> extends AsyncDisposable 
   /** The position that is applied next. */
   readonly position: number
   /**
-   * The command's result, once it is durable and applied here. It takes effect once. Fails with QUIRE_COMMAND_FAILED when the command
-   * threw (its changes are undone), QUIRE_BACKPRESSURE (wait for `ready`), QUIRE_BAD_OPTION for an unknown name, QUIRE_CLOSED and
-   * others when nothing was sent; with QUIRE_OUTCOME_UNKNOWN, QUIRE_SESSION_GONE and QUIRE_ABORTED it may have taken effect.
+   * The command's result, once it is durable and applied here. It takes effect once. Fails with
+   * QUIRE_COMMAND_FAILED when the command threw (its changes are undone), QUIRE_BACKPRESSURE (wait
+   * for `ready`), QUIRE_BAD_OPTION for an unknown name, QUIRE_CLOSED and others when nothing was
+   * sent; with QUIRE_OUTCOME_UNKNOWN, QUIRE_SESSION_GONE and QUIRE_ABORTED it may have taken
+   * effect.
    */
   execute<Name extends keyof Commands & string>(
     name: Name,
     args: ArgumentOf<Commands[Name]>,
     options?: CallSignal,
   ): Promise<ReturnType<Commands[Name]>>
-  /** Rows of what this node has applied. With a request, at the consistency it asks for. A statement that writes is refused. */
+  /**
+   * Rows of what this node has applied. With a request, at the consistency it asks for. A statement
+   * that writes is refused.
+   */
   query(sql: string | QueryRequest, ...values: SqlValue[]): Promise<SqlRow[]>
   /** Resolves when `execute` would take a command. */
   ready(signal?: AbortSignal): Promise<void>
@@ -63,7 +72,10 @@ export interface DatabasesParts extends OpenReplicaParts {
 }
 
 export interface Databases {
-  /** Opens the database, caught up with what is confirmed and migrated. Its log is the named log of that name. */
+  /**
+   * Opens the database, caught up with what is confirmed and migrated. Its log is the named log of
+   * that name.
+   */
   database<Commands extends SqlCommands>(
     name: string,
     definition: DatabaseDefinition<Commands>,
@@ -104,7 +116,10 @@ async function openState(
   })
 }
 
-/** Each missing migration through the log. Of several nodes that start at once, each is applied for one of them. */
+/**
+ * Each missing migration through the log. Of several nodes that start at once, each is applied for
+ * one of them.
+ */
 async function migrate(
   replica: Replica,
   state: SqliteState,
@@ -114,7 +129,8 @@ async function migrate(
   if (state.migrations > migrations.length) {
     throw new QuireError(
       'QUIRE_BAD_OPTION',
-      `the database has ${state.migrations} migrations, this program knows ${migrations.length}: it is older than its data`,
+      `the database has ${state.migrations} migrations, this program knows ` +
+        `${migrations.length}: it is older than its data`,
     )
   }
   for (let index = state.migrations; index < migrations.length; index = state.migrations) {

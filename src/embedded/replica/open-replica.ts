@@ -1,4 +1,5 @@
-// What replicas and databases share: their options, one open handle for a name, and what an outcome means to a caller.
+// What replicas and databases share: their options, one open handle for a name, and what an outcome
+// means to a caller.
 
 import { QuireError } from '../../errors.ts'
 import type { Outcome, ReplicatedState } from '../../snapshot/state.ts'
@@ -7,7 +8,9 @@ import type { CallSignal, Log } from '../log/log.ts'
 import type { Logs } from '../log/logs.ts'
 import { Replica, replicaDefaults, type ReplicaOptions } from './replica.ts'
 
-/** Names that are open: two states of one name in one process would take the log from each other. */
+/**
+ * Names that are open: two states of one name in one process would take the log from each other.
+ */
 export class OpenNames {
   readonly #names = new Map<string, (() => Promise<void>) | undefined>()
 

@@ -1,6 +1,7 @@
-// Puts records into a replica's log, in order, whatever happens to writers. It acquires the log when there is something to
-// write. After a failure it acquires again, which tells the truth about everything in doubt: once this replica has applied the
-// log up to the new writer's beginning, what was committed is settled, and what is still open was not and is sent again.
+// Puts records into a replica's log, in order, whatever happens to writers. It acquires the log
+// when there is something to write. After a failure it acquires again, which tells the truth about
+// everything in doubt: once this replica has applied the log up to the new writer's beginning, what
+// was committed is settled, and what is still open was not and is sent again.
 
 import { QuireError } from '../../errors.ts'
 import type { Log } from '../log/log.ts'
@@ -22,7 +23,9 @@ export interface Proposal {
 
 export interface ProposerParts {
   readonly log: Log
-  /** Resolves when this replica has applied everything before `position`, where a new writer begins. */
+  /**
+   * Resolves when this replica has applied everything before `position`, where a new writer begins.
+   */
   readonly applied: (position: number, signal: AbortSignal) => Promise<void>
   /** Records that a new writer begins with. Also called when nothing is in doubt. */
   readonly preface: () => readonly Buffer[]
@@ -210,7 +213,8 @@ export class Proposer {
     proposal.failed(
       new QuireError(
         'QUIRE_OUTCOME_UNKNOWN',
-        `the command may or may not take effect: it was sent to the log ${name}, and its answer cannot be had now; read the state to know`,
+        `the command may or may not take effect: it was sent to the log ${name}, and its ` +
+          'answer cannot be had now; read the state to know',
         { cause },
       ),
     )

@@ -1,9 +1,14 @@
-// A replicated state and its log: follows the log, answers commands, takes and loads snapshots. Every replica applies every
-// record; the one that owns the log also writes commands, checks and snapshots. Guarantees:
-// P1 a command's answer is given when it is durable, and applied here; its effect is there once, whatever was lost on the way;
-// P2 a linearizable read sees everything that was answered anywhere before it began: a barrier goes through the log (D9.1);
-// P3 a snapshot is published only after it was read back; the log is cut behind the older of the two that are kept (D7);
-// P4 a failure that another replica would not have ends this one: it never goes on with a state that may differ.
+// A replicated state and its log: follows the log, answers commands, takes and loads snapshots.
+// Every replica applies every record; the one that owns the log also writes commands, checks and
+// snapshots. Guarantees:
+// P1 a command's answer is given when it is durable, and applied here; its effect is there once,
+// whatever was lost on the way;
+// P2 a linearizable read sees everything that was answered anywhere before it began: a barrier goes
+// through the log (D9.1);
+// P3 a snapshot is published only after it was read back; the log is cut behind the older of the
+// two that are kept (D7);
+// P4 a failure that another replica would not have ends this one: it never goes on with a state
+// that may differ.
 
 import { QuireError } from '../../errors.ts'
 import { encodeReplicaRecord } from '../../snapshot/commands.ts'
@@ -23,9 +28,15 @@ import { ClientSession } from './client-session.ts'
 import { Proposer, type Proposal } from './proposer.ts'
 
 export interface ReplicaOptions {
-  /** The owner takes a snapshot when this many records were applied since the last one. Default 10 000; 0 = never by itself. */
+  /**
+   * The owner takes a snapshot when this many records were applied since the last one. Default
+   * 10,000; 0 = never by itself.
+   */
   readonly snapshotEvery?: number
-  /** The owner writes a check of the state every so many records; the same on all nodes. Default 1 000. */
+  /**
+   * The owner writes a check of the state every so many records; the same on all nodes. Default
+   * 1,000.
+   */
   readonly checkEvery?: number
   /** Bytes of commands without an answer, beyond which `execute` pushes back. Default 16 MiB. */
   readonly pendingBytes?: number
@@ -89,7 +100,10 @@ export class Replica {
     })
   }
 
-  /** Loads a snapshot if the log no longer reaches back to the state, and catches up with what is confirmed. */
+  /**
+   * Loads a snapshot if the log no longer reaches back to the state, and catches up with what is
+   * confirmed.
+   */
   static async open(
     log: Log,
     state: ReplicatedState,
@@ -119,9 +133,10 @@ export class Replica {
   }
 
   /**
-   * The outcome of a command that every replica applies once. Fails with QUIRE_BACKPRESSURE (wait for `ready`), QUIRE_CLOSED, and what
-   * keeps the log from being acquired (nothing was sent); with QUIRE_OUTCOME_UNKNOWN, QUIRE_SESSION_GONE, QUIRE_ABORTED it may
-   * have taken effect, or may later.
+   * The outcome of a command that every replica applies once. Fails with QUIRE_BACKPRESSURE (wait
+   * for `ready`), QUIRE_CLOSED, and what keeps the log from being acquired (nothing was sent); with
+   * QUIRE_OUTCOME_UNKNOWN, QUIRE_SESSION_GONE, QUIRE_ABORTED it may have taken effect, or may
+   * later.
    */
   async execute(body: Buffer, { signal }: CallSignal = {}): Promise<Outcome> {
     checkSignal(signal)
@@ -181,7 +196,10 @@ export class Replica {
     }
   }
 
-  /** Resolves when everything that was answered anywhere before the call is applied here. Calls of one turn share a record. */
+  /**
+   * Resolves when everything that was answered anywhere before the call is applied here. Calls of
+   * one turn share a record.
+   */
   barrier({ signal }: CallSignal = {}): Promise<void> {
     this.#barrier ??= this.#startBarrier()
     return orAborted(this.#barrier, signal)
@@ -291,7 +309,8 @@ export class Replica {
       this.#end(
         new QuireError(
           'QUIRE_STATE_DIVERGED',
-          `the state of ${this.#log.name} has applied ${position} records, its log has ${end}: it belongs to another life of the log; remove the local state`,
+          `the state of ${this.#log.name} has applied ${position} records, its log has ` +
+            `${end}: it belongs to another life of the log; remove the local state`,
           { facts: { position, end } },
         ),
       )
@@ -348,7 +367,8 @@ export class Replica {
     }
   }
 
-  // P4: what failed while applying is not tried again on the same state, however retryable its cause.
+  // P4: what failed while applying is not tried again on the same state, however retryable its
+  // cause.
   async #apply(batch: RecordBatch): Promise<readonly Answer[]> {
     try {
       return await this.#state.apply(batch)
@@ -377,12 +397,14 @@ export class Replica {
       pending.failed(
         new QuireError(
           'QUIRE_SESSION_GONE',
-          'the session of the command has ended: whether an earlier attempt took effect is unknown; read the state to know',
+          'the session of the command has ended: whether an earlier attempt took effect is ' +
+            'unknown; read the state to know',
         ),
       )
       return
     }
-    // Sent once, and refused: it had no effect. A session after long silence: a new one takes it up.
+    // Sent once, and refused: it had no effect. A session after long silence: a new one takes it
+    // up.
     if (this.#session === pending.session) this.#renewSession()
     const session = this.#session
     this.#propose({
@@ -443,18 +465,23 @@ export class Replica {
     }
     throw new QuireError(
       'QUIRE_SNAPSHOT_CORRUPT',
-      `the log ${name} begins at ${oldest} and no snapshot that can be read reaches it; bring back the ledgers of its snapshots`,
+      `the log ${name} begins at ${oldest} and no snapshot that can be read reaches it; ` +
+        'bring back the ledgers of its snapshots',
       { cause, facts: { oldest, position: this.#state.position } },
     )
   }
 
-  /** A snapshot jumps over records that this replica then never sees: their answers are in its sessions. */
+  /**
+   * A snapshot jumps over records that this replica then never sees: their answers are in its
+   * sessions.
+   */
   #recall(): void {
     for (const pending of this.#pending.values()) {
       if (pending.attempts === 0) continue
       const result = this.#state.sessions.resultOf(pending.session.id, pending.seq)
       if (result) this.#answer(pending, decodeOutcome(result))
-      // If it comes to be sent again to a session that has ended, the first attempt may be behind the jump.
+      // If it comes to be sent again to a session that has ended, the first attempt may be behind
+      // the jump.
       else pending.attempts += 1
     }
   }

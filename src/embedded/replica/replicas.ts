@@ -1,4 +1,5 @@
-// Replicated state machines in memory: the log is their durable form, a snapshot the shorter way through it.
+// Replicated state machines in memory: the log is their durable form, a snapshot the shorter way
+// through it.
 
 import type { Machine } from '../../snapshot/memory-state.ts'
 import { MemoryState } from '../../snapshot/memory-state.ts'
@@ -9,9 +10,10 @@ import type { ReplicaOptions, SnapshotFacts } from './replica.ts'
 
 export interface QueryOptions extends CallSignal {
   /**
-   * `local` (the default) answers from what this replica has applied, which may be behind. `linearizable` sees everything that was
-   * answered anywhere before the call; it costs a record in the log, shared by the queries of one moment, and this node
-   * takes the log over if it does not own it.
+   * `local` (the default) answers from what this replica has applied, which may be behind.
+   * `linearizable` sees everything that was answered anywhere before the call; it costs a record in
+   * the log, shared by the queries of one moment, and this node takes the log over if it does not
+   * own it.
    */
   readonly consistency?: 'local' | 'linearizable'
 }
@@ -22,9 +24,10 @@ export interface StateReplica<Command, Result, Question, Answered> extends Async
   /** The position that is applied next. */
   readonly position: number
   /**
-   * The command's result, once it is durable and applied here. It takes effect once. Fails with QUIRE_COMMAND_FAILED when the machine
-   * threw, QUIRE_BACKPRESSURE (wait for `ready`), QUIRE_CLOSED and others when nothing was sent; with QUIRE_OUTCOME_UNKNOWN,
-   * QUIRE_SESSION_GONE and QUIRE_ABORTED it may have taken effect.
+   * The command's result, once it is durable and applied here. It takes effect once. Fails with
+   * QUIRE_COMMAND_FAILED when the machine threw, QUIRE_BACKPRESSURE (wait for `ready`),
+   * QUIRE_CLOSED and others when nothing was sent; with QUIRE_OUTCOME_UNKNOWN, QUIRE_SESSION_GONE
+   * and QUIRE_ABORTED it may have taken effect.
    */
   execute(command: Command, options?: CallSignal): Promise<Result>
   query(question: Question, options?: QueryOptions): Promise<Answered>

@@ -1,6 +1,6 @@
-// The SQLite database of a replicated state, on the caller's thread: commands are the program's own functions and run where
-// the program is. WAL, so that reads and snapshots see one point while commands go on; commits are not synced unless asked,
-// because the log can repeat them.
+// The SQLite database of a replicated state, on the caller's thread: commands are the program's own
+// functions and run where the program is. WAL, so that reads and snapshots see one point while
+// commands go on; commits are not synced unless asked, because the log can repeat them.
 
 import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
@@ -137,7 +137,8 @@ class SqliteStateStore implements StateStore {
 
   snapshot(chunkBytes: number): AsyncIterable<Uint8Array> {
     this.#snapshots += 1
-    // A connection of its own in a read transaction: what it sees is this moment, however long copying takes.
+    // A connection of its own in a read transaction: what it sees is this moment, however long
+    // copying takes.
     const source = openSqlite(this.#path, { readonly: true, fileMustExist: true })
     try {
       source.exec('begin')

@@ -1,4 +1,5 @@
-// Named logs on ledgers in memory: the promises of D3, D4 and D6, the rows of D11, A14 D12, and canaries 41 to 43 and 47.
+// Named logs on ledgers in memory: the promises of D3, D4 and D6, the rows of D11, A14 D12, and
+// canaries 41 to 43 and 47.
 import t from 'tap'
 import { QuireError } from '../../../src/errors.ts'
 import {

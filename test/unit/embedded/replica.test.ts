@@ -1,5 +1,5 @@
-// Replicas and databases on logs in memory: exactly once, linearizable reads, snapshots and what follows from them
-// (D7, D9, D10, D11, canaries 44 and 45).
+// Replicas and databases on logs in memory: exactly once, linearizable reads, snapshots and what
+// follows from them (D7, D9, D10, D11, canaries 44 and 45).
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,5 +1,6 @@
-// Replicated states without a log: exactly once, atomic commands, checks, and snapshots that carry all of it (D7, D10,
-// canaries 45, 46, 50), over the real SQLite store, the simulated one, and machines in memory.
+// Replicated states without a log: exactly once, atomic commands, checks, and snapshots that carry
+// all of it (D7, D10, canaries 45, 46, 50), over the real SQLite store, the simulated one, and
+// machines in memory.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,6 +1,7 @@
-// How records become entries. Pure: no promises, no clock. An idle writer sends at once; while entries are in flight, records
-// gather into the next one, up to its size; there is no timer. Positions are given when a record is taken, and records keep
-// that order. Budgets: bytes taken and not yet acknowledged.
+// How records become entries. Pure: no promises, no clock. An idle writer sends at once; while
+// entries are in flight, records gather into the next one, up to its size; there is no timer.
+// Positions are given when a record is taken, and records keep that order. Budgets: bytes taken and
+// not yet acknowledged.
 
 import { invariant } from '../../../invariant.ts'
 import {
@@ -19,7 +20,10 @@ export interface BatchLimits {
   readonly pendingBytes: number
 }
 
-/** What a ledger is given at once, well below what it takes (16 MiB, 4,096 entries): it never has to refuse. */
+/**
+ * What a ledger is given at once, well below what it takes (16 MiB, 4,096 entries): it never has to
+ * refuse.
+ */
 const inFlightMax = { entries: 1000, bytes: 8_388_608 } as const
 
 export interface SealedEntry extends LogEntryHeader {

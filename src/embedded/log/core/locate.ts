@@ -1,5 +1,6 @@
-// Where a reader finds a position: the decisions of D4 and D11, from the log's record alone. A closed ledger is never the
-// end of the log, and an error of a read never is: only the record says where a segment ends and whether another follows.
+// Where a reader finds a position: the decisions of D4 and D11, from the log's record alone. A
+// closed ledger is never the end of the log, and an error of a read never is: only the record says
+// where a segment ends and whether another follows.
 
 import type { LogRecord, LogSegment } from './log-record.ts'
 
@@ -30,12 +31,17 @@ export function locate(record: LogRecord, position: number): Location {
 export type Recovery =
   /** Somebody else claimed the log since. */
   | { readonly type: 'lost'; readonly epoch: number }
-  /** Fence, find the end, record it; oldest first, so that every end is where the next one begins. */
+  /**
+   * Fence, find the end, record it; oldest first, so that every end is where the next one begins.
+   */
   | { readonly type: 'recover'; readonly segment: LogSegment }
   /** Every end is recorded: a ledger may be made and appended. */
   | { readonly type: 'open' }
 
-/** What the holder of `epoch` does next on its way to serve. Every segment without an end is recovered, not only the last. */
+/**
+ * What the holder of `epoch` does next on its way to serve. Every segment without an end is
+ * recovered, not only the last.
+ */
 export function nextRecovery(record: LogRecord, epoch: number): Recovery {
   if (record.ownerEpoch !== epoch) return { type: 'lost', epoch: record.ownerEpoch }
   const segment = record.segments.find(({ endPosition }) => endPosition === undefined)

@@ -5,8 +5,9 @@
 //   | version | flags | zero | count | firstPosition | timeMs | { length u32 · bytes } × count |
 //   +---------+-------+------+-------+---------------+--------+--------------------------------+
 //
-// `timeMs` is log time: the writer's clock, never earlier than the entry before it. The ledger's digest covers the bytes,
-// so there is no checksum here. The record at index i has position firstPosition + i.
+// `timeMs` is log time: the writer's clock, never earlier than the entry before it. The ledger's
+// digest covers the bytes, so there is no checksum here. The record at index i has position
+// firstPosition + i.
 
 import { QuireError } from '../../../errors.ts'
 import { invariant } from '../../../invariant.ts'
@@ -80,7 +81,10 @@ export class LogEntryBuilder {
   }
 }
 
-/** Fails with QUIRE_LOG_CORRUPT: the digest was right, so a stranger wrote this entry, or a newer version. */
+/**
+ * Fails with QUIRE_LOG_CORRUPT: the digest was right, so a stranger wrote this entry, or a newer
+ * version.
+ */
 export function decodeEntryHeader(payload: Buffer): LogEntryHeader {
   if (payload.length < entryHeaderBytes) throw corrupt('it is shorter than its header')
   if (payload[0] !== version) throw corrupt(`it has version ${payload[0]}, this program knows 1`)

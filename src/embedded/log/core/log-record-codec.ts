@@ -1,14 +1,20 @@
 // The bytes of a log's record, at /quire/logs/NAME. Big-endian; numbers above 2^53 do not occur.
 //
-//   0      4       8         10      12           20                28           36      52           68
-//   +------+-------+---------+-------+------------+-----------------+------------+-------+------------+
-//   | QLOG | crc32 | version | flags | ownerEpoch | truncatedBefore | lastTimeMs | logId | ownerToken | …
-//   +------+-------+---------+-------+------------+-----------------+------------+-------+------------+
-//   … name, ownerId (each u16 length and UTF-8)
-//   … segments: u32 count, each { seq u64 · ledgerId i64 · firstPosition u64 · endPosition u64, all ones while open · epoch u64 }
-//   … snapshots: u8 count, each { position u64 · ledgerId i64 · bytes u64 · crc u32 · epoch u64 · format u16 length and UTF-8 }
+//   0      4       8         10      12           20                28
+//   +------+-------+---------+-------+------------+-----------------+------------+
+//   | QLOG | crc32 | version | flags | ownerEpoch | truncatedBefore | lastTimeMs | …
+//   +------+-------+---------+-------+------------+-----------------+------------+
+//   36      52           68
+//   +-------+------------+----------------------------------------------
+//   | logId | ownerToken | name, ownerId: each u16 length and UTF-8 · …
+//   +-------+------------+----------------------------------------------
+//   … segments: u32 count, each { seq u64 · ledgerId i64 · firstPosition u64 ·
+//     endPosition u64, all ones while open · epoch u64 }
+//   … snapshots: u8 count, each { position u64 · ledgerId i64 · bytes u64 · crc u32 · epoch u64 ·
+//     format u16 length and UTF-8 }
 //
-// crc32 covers everything behind it. An unknown version is refused: guessing at a log's segments loses data.
+// crc32 covers everything behind it. An unknown version is refused: guessing at a log's segments
+// loses data.
 
 import { crc32 } from 'node:zlib'
 import { QuireError } from '../../../errors.ts'
@@ -58,7 +64,8 @@ export function decodeLogRecord(data: Uint8Array, name: string): LogRecord {
   } catch (cause) {
     throw new QuireError(
       'QUIRE_BAD_METADATA',
-      `the record of the log ${name} cannot be read; look at its bytes with a metadata tool before anything else writes it`,
+      `the record of the log ${name} cannot be read; look at its bytes with a metadata tool ` +
+        'before anything else writes it',
       { cause, facts: { name, bytes: bytes.length } },
     )
   }

@@ -1,6 +1,7 @@
-// The one record of a named log, and every change that may be made to it, as pure functions. A change is applied by
-// compare-and-set on the record's version, so each function must be safe to run again on a newer record: it recognises its
-// own effect (I1) and refuses when the owner's epoch has moved on (I2). docs/logs.md draws the record and argues each crash.
+// The one record of a named log, and every change that may be made to it, as pure functions. A
+// change is applied by compare-and-set on the record's version, so each function must be safe to
+// run again on a newer record: it recognises its own effect (I1) and refuses when the owner's epoch
+// has moved on (I2). docs/logs.md draws the record and argues each crash.
 
 import { invariant } from '../../../invariant.ts'
 
@@ -73,7 +74,10 @@ export function newLog(name: string, logId: string): LogRecord {
   }
 }
 
-/** The first position after everything whose end is recorded, or undefined while the last segment is open. */
+/**
+ * The first position after everything whose end is recorded, or undefined while the last segment is
+ * open.
+ */
 export function endOf(record: LogRecord): number | undefined {
   const last = record.segments.at(-1)
   return last ? last.endPosition : record.truncatedBefore
@@ -112,8 +116,9 @@ export function recordEnd(record: LogRecord, epoch: number, end: SegmentEnd): Ch
 }
 
 /**
- * A new open segment, together with the end of the one before it if that is given. Empty closed segments at the tail are
- * dropped: many restarts must not make a long record. Their ledgers have an older epoch, so they are collected.
+ * A new open segment, together with the end of the one before it if that is given. Empty closed
+ * segments at the tail are dropped: many restarts must not make a long record. Their ledgers have
+ * an older epoch, so they are collected.
  */
 export function appendSegment(
   record: LogRecord,
@@ -131,7 +136,8 @@ export function appendSegment(
   return { type: 'write', record: { ...ended, segments: [...kept, opened] } }
 }
 
-// Truncation keeps at least the last segment, so there is a number to go on from, except in a log that never had one.
+// Truncation keeps at least the last segment, so there is a number to go on from, except in a log
+// that never had one.
 function lastSeqOf(record: LogRecord): number {
   invariant(record.truncatedBefore === 0, 'a truncated log keeps its last segment', { record })
   return 0
@@ -157,7 +163,10 @@ export interface Truncation {
   readonly dropped: readonly bigint[]
 }
 
-/** Whole segments that lie before `position`, never what the oldest kept snapshot still needs, never the last segment. */
+/**
+ * Whole segments that lie before `position`, never what the oldest kept snapshot still needs, never
+ * the last segment.
+ */
 export function truncate(record: LogRecord, position: number): Truncation {
   const floor = Math.min(position, record.snapshots.at(-1)?.position ?? position)
   const kept = record.segments.filter(
@@ -174,7 +183,10 @@ export function truncate(record: LogRecord, position: number): Truncation {
   }
 }
 
-/** The single point at which a snapshot exists. Only under the epoch its ledger was made in: else it may be collected. */
+/**
+ * The single point at which a snapshot exists. Only under the epoch its ledger was made in: else it
+ * may be collected.
+ */
 export function publishSnapshot(record: LogRecord, snapshot: LogSnapshot): Change {
   if (record.snapshots.some(({ ledgerId }) => ledgerId === snapshot.ledgerId)) {
     return { type: 'done' }
@@ -186,7 +198,10 @@ export function publishSnapshot(record: LogRecord, snapshot: LogSnapshot): Chang
   return { type: 'write', record: { ...record, snapshots } }
 }
 
-/** True when a ledger of this log that says `epoch` may be deleted: its creator can no longer put it into the record. */
+/**
+ * True when a ledger of this log that says `epoch` may be deleted: its creator can no longer put it
+ * into the record.
+ */
 export function isOrphan(record: LogRecord, ledger: { ledgerId: bigint; epoch: number }): boolean {
   const named = [...record.segments, ...record.snapshots].some(
     ({ ledgerId }) => ledgerId === ledger.ledgerId,
