@@ -7,8 +7,8 @@ import type { RecordStore } from './record-store.ts'
 
 export interface LogOptions {
   /**
-   * Largest payload of a ledger entry that a writer makes; a larger record is refused. Default 262
-   * 144.
+   * Largest payload of a ledger entry that a writer makes; a larger record is refused. Default
+   * 262,144.
    */
   readonly entryBytes?: number
   /** Bytes appended and not yet acknowledged, beyond which a writer pushes back. Default 16 MiB. */
@@ -16,7 +16,7 @@ export interface LogOptions {
   /** Entries in flight above which records gather into larger entries. Default 4. */
   readonly depth?: number
   /**
-   * A segment ends when it has this many bytes. Default 134 217 728. At twice as many without a
+   * A segment ends when it has this many bytes. Default 134,217,728. At twice as many without a
    * roll, sending stops.
    */
   readonly segmentBytes?: number
@@ -25,7 +25,7 @@ export interface LogOptions {
   /** Acknowledged entries kept in memory for readers in the writer's process. Default 4 MiB. */
   readonly feedBytes?: number
   /**
-   * How often a reader that waits looks again although nothing told it of a change. Default 5 000.
+   * How often a reader that waits looks again although nothing told it of a change. Default 5,000.
    */
   readonly pollMs?: number
   /** Ensemble, quorums and digest of the log's ledgers. */

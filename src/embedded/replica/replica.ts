@@ -42,7 +42,7 @@ export interface ReplicaOptions {
   readonly pendingBytes?: number
   /** Silence in log time after which a proposer's session ends. Default one hour. */
   readonly sessionTimeoutMs?: number
-  /** How long a command waits for the log to be acquired before it fails. Default 30 000. */
+  /** How long a command waits for the log to be acquired before it fails. Default 30,000. */
   readonly acquireTimeoutMs?: number
 }
 
