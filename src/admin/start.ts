@@ -38,8 +38,8 @@ async function serve(node: Node, stop: AbortSignal, output: Output): Promise<num
   })
   const first = await Promise.race([stopped, node.failed])
   if (first === 'stop') {
-    await node.close()
-    output.event({ event: 'closed' }, 'closed')
+    const stats = await node.close()
+    output.event({ event: 'closed', ...stats }, 'closed')
     return 0
   }
   output.problem(first)

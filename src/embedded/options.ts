@@ -38,9 +38,12 @@ interface Handed {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface ConnectOptions extends Partial<ClientSettings>, Handed {}
+export interface ConnectOptions extends Partial<ClientSettings>, Handed {
+  /** Where local files of databases are kept. Not needed without databases. */
+  readonly dir?: string | undefined
+}
 
-export interface OpenOptions extends ConnectOptions {
+export interface OpenOptions extends Partial<ClientSettings>, Handed {
   /** Where the node keeps everything, unless `journal` and `ledgers` name other disks. */
   readonly dir?: string | undefined
   readonly journal?: string | undefined
@@ -94,7 +97,8 @@ const nodeEntries = {
   collectIntervalMs: v.optional(milliseconds, defaults.collectIntervalMs),
   indexBytesMax: v.optional(atLeast(1024 * 1024), defaults.indexBytesMax),
 }
-const clientSchema: v.GenericSchema<unknown, ClientSettings> = v.strictObject(clientEntries)
+const clientSchema: v.GenericSchema<unknown, ClientSettings & { dir?: string | undefined }> =
+  v.strictObject({ ...clientEntries, dir: v.optional(text) })
 const nodeSchema: v.GenericSchema<unknown, NodeEntries> = v.strictObject({
   ...nodeEntries,
   ...clientEntries,
@@ -143,7 +147,9 @@ export function parseOpenOptions(options: OpenOptions): NodeSettings {
   }
 }
 
-export function parseConnectOptions(options: ConnectOptions): ClientSettings {
+export function parseConnectOptions(
+  options: ConnectOptions,
+): ClientSettings & { dir?: string | undefined } {
   return parse(clientSchema, options)
 }
 

@@ -46,7 +46,7 @@ t.test('what is wrong is named', (t) => {
     facts: { option: 'segmentBytes' },
   })
   t.throws(bad({ dir: 5 }), { message: /option dir/ })
-  t.throws(() => parseConnectOptions({ dir: 'x' } as object), { message: /option dir/ })
+  t.throws(() => parseConnectOptions({ listen: 'x' } as object), { message: /option listen/ })
   t.end()
 })
 

@@ -1,0 +1,63 @@
+// What a client and a node ask of the metadata, on one session.
+import type { Io } from '../io/index.ts'
+import { ensureCluster, readCluster } from '../metadata/cluster.ts'
+import type { CallOptions, MetadataSession } from '../metadata/contract.ts'
+import { createCookieManager, type CookieManager } from '../metadata/cookies.ts'
+import { createLedgerManager } from '../metadata/ledgers.ts'
+import { createLogRecordManager, type LogRecordManager } from '../metadata/logs.ts'
+import type { LedgerManager, RegistrationManager } from '../metadata/managers.ts'
+import { createRegistrationManager } from '../metadata/registration.ts'
+import { QuireError } from '../errors.ts'
+
+export interface Managers {
+  readonly ledgers: LedgerManager
+  readonly registration: RegistrationManager
+  readonly cookies: CookieManager
+  readonly records: LogRecordManager
+}
+
+export async function openManagers(
+  session: MetadataSession,
+  { io, signal }: { io: Pick<Io, 'random' | 'timers'>; signal?: AbortSignal | undefined },
+): Promise<Managers> {
+  const cluster = await readCluster(session, { signal })
+  if (cluster === undefined) {
+    throw new QuireError(
+      'QUIRE_NO_NODE',
+      'the metadata holds no cluster: start a node on it first, with open() or quire start',
+      { facts: { path: '/ledgers' } },
+    )
+  }
+  const { root, layout } = cluster
+  return {
+    ledgers: createLedgerManager({ session, random: io.random, root, layout }),
+    registration: createRegistrationManager({ session, timers: io.timers, root }),
+    cookies: createCookieManager(session, { root }),
+    records: createLogRecordManager(session),
+  }
+}
+
+/** The cluster's instance id; the cluster is made if there was none. */
+export async function initializeCluster(
+  session: MetadataSession,
+  random: Io['random'],
+): Promise<string> {
+  const { instanceId } = await ensureCluster(session, { random })
+  // Clusters of very old releases have none; a name of theirs that no random id can have.
+  return instanceId ?? 'no-instance-id'
+}
+
+/** Whether a ledger exists, told by a linearizable read: false only on positive evidence. */
+export async function ledgerExists(
+  ledgers: LedgerManager,
+  ledgerId: bigint,
+  options: CallOptions = {},
+): Promise<boolean> {
+  try {
+    await ledgers.read(ledgerId, options)
+    return true
+  } catch (error) {
+    if (QuireError.is(error, 'QUIRE_LEDGER_MISSING')) return false
+    throw error
+  }
+}

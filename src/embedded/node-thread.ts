@@ -1,0 +1,61 @@
+// The program of a node's thread: one node, from the message `start` to the message `close` or its failure.
+import { QuireError } from '../errors.ts'
+import type { Io, Logger, Message, ThreadPort } from '../io/index.ts'
+import { type FromNode, plainFact, type ToNode, toPlain } from './node/messages.ts'
+import { startNode, type NodeHandle } from './node/node.ts'
+
+export function run(port: ThreadPort, io: Io): void {
+  const post = (message: FromNode): void => port.post(message)
+  const logger = loggerOn(post, {})
+  const state: { node: Promise<NodeHandle> | undefined; failed: boolean } = {
+    node: undefined,
+    failed: false,
+  }
+  const fail = (error: unknown): void => {
+    if (state.failed) return
+    state.failed = true
+    post({ type: 'failed', error: toPlain(error) })
+  }
+  port.receive((message) => {
+    const asked = asToNode(message)
+    if (asked.type === 'start') {
+      const node = startNode({ io, logger, settings: asked.settings, failed: fail })
+      state.node = node
+      node.then(
+        ({ id, listen, incarnation }) => post({ type: 'ready', id, listen, incarnation }),
+        fail,
+      )
+    } else if (asked.type === 'stats') {
+      void state.node?.then((node) => post({ type: 'stats', stats: node.stats() }))
+    } else {
+      state.node
+        ?.then((node) => node.close())
+        .then((stats) => post({ type: 'closed', stats }), fail)
+    }
+  })
+}
+
+/** Lines go to the application's thread, where the logger is. Nothing is logged for an entry. */
+function loggerOn(post: (message: FromNode) => void, bindings: Record<string, unknown>): Logger {
+  const line = (level: 'debug' | 'info' | 'warn' | 'error') => (facts: object, message: string) => {
+    const all = Object.entries({ ...bindings, ...facts })
+    const plain = Object.fromEntries(all.map(([name, value]) => [name, plainFact(value)]))
+    post({ type: 'log', level, facts: plain, message })
+  }
+  return {
+    child: (more) => loggerOn(post, { ...bindings, ...more }),
+    debug: line('debug'),
+    info: line('info'),
+    warn: line('warn'),
+    error: line('error'),
+  }
+}
+
+function asToNode(message: Message): ToNode {
+  if (isToNode(message)) return message
+  throw new QuireError('QUIRE_INVARIANT', 'broken invariant: the node was asked something unknown')
+}
+
+function isToNode(message: Message): message is ToNode {
+  return typeof message === 'object' && message !== null && 'type' in message
+}

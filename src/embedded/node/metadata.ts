@@ -1,0 +1,110 @@
+// Where a node's metadata is: in a tree of its own, which it serves to others, or on another node.
+import type { LiveLedgers } from '../../bookie/index.ts'
+import type { Io, Logger } from '../../io/index.ts'
+import { connectMetadata } from '../../metadata/client/index.ts'
+import type { MetadataSession, MetadataStore } from '../../metadata/contract.ts'
+import { createMetadataServer, type MetadataServer } from '../../metadata/server/index.ts'
+import { TreeMetadata } from '../../metadata/tree-metadata.ts'
+import { openTree, type Tree } from '../../metadata/tree/tree.ts'
+import { parseQuireUri } from '../address.ts'
+import { initializeCluster, ledgerExists, openManagers, type Managers } from '../managers.ts'
+import type { NodeSettings } from '../options.ts'
+import { RenewedSession } from '../renewed-session.ts'
+
+export interface NodeMetadata {
+  /** Present when the tree is this node's own: to be served on its port. */
+  readonly server: MetadataServer | undefined
+  readonly managers: Managers
+  /** What the managers stand on. */
+  readonly session: MetadataSession
+  readonly instanceId: string
+  readonly liveLedgers: LiveLedgers
+  /** A session for what must vanish with this node. */
+  openSession(): Promise<MetadataSession>
+  close(): Promise<void>
+}
+
+export interface NodeMetadataParts {
+  readonly io: Io
+  readonly logger: Logger
+  readonly settings: NodeSettings
+  readonly failed: (error: Error) => void
+}
+
+export async function openNodeMetadata(parts: NodeMetadataParts): Promise<NodeMetadata> {
+  return parts.settings.metadata === undefined
+    ? openOwn(parts)
+    : openRemote(parts, parts.settings.metadata)
+}
+
+/** The password of sessions that live in this process: none of them outlives it. */
+const inProcess = Buffer.alloc(16)
+
+async function openOwn(parts: NodeMetadataParts): Promise<NodeMetadata> {
+  const { io, settings, failed } = parts
+  const logger = parts.logger.child({ part: 'metadata' })
+  await io.files.makeDirectory(`${settings.dir}/metadata`)
+  const store = await io.trees.open(`${settings.dir}/metadata/tree.sqlite`)
+  const tree = await openTree({ ...io, store, logger })
+  void tree.failed.then(failed)
+  try {
+    await endEarlierSessions(tree)
+    const local = new TreeMetadata(tree)
+    const session = await local.session()
+    const instanceId = await initializeCluster(session, io.random)
+    const server = await createMetadataServer({ ...io, tree, logger, instanceId })
+    return await assemble({ parts, store: local, session, instanceId, server })
+  } catch (error) {
+    await tree.close()
+    throw error
+  }
+}
+
+/** Sessions of this process's earlier lives: their registration must not stand in the way of the new one. */
+async function endEarlierSessions(tree: Tree): Promise<void> {
+  for (const { sessionId, password } of await tree.sessions()) {
+    if (inProcess.equals(password)) await tree.endSession(sessionId, 'expired')
+  }
+}
+
+async function openRemote(parts: NodeMetadataParts, uri: string): Promise<NodeMetadata> {
+  const { io, logger, settings } = parts
+  const timeoutMs = settings.sessionTimeoutMs
+  const store = connectMetadata({ ...io, logger, addresses: parseQuireUri(uri), timeoutMs })
+  try {
+    const session = await RenewedSession.open(store, { timeoutMs })
+    const instanceId = await initializeCluster(session, io.random)
+    return await assemble({ parts, store, session, instanceId, server: undefined })
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+async function assemble(from: {
+  parts: NodeMetadataParts
+  store: MetadataStore
+  session: MetadataSession
+  instanceId: string
+  server: MetadataServer | undefined
+}): Promise<NodeMetadata> {
+  const { store, session, instanceId, server } = from
+  const { io, settings } = from.parts
+  const managers = await openManagers(session, { io })
+  return {
+    server,
+    managers,
+    session,
+    instanceId,
+    liveLedgers: {
+      list: (signal) => managers.ledgers.list({ signal }),
+      exists: (ledgerId, signal) => ledgerExists(managers.ledgers, ledgerId, { signal }),
+    },
+    openSession: () => store.session({ timeoutMs: settings.sessionTimeoutMs }),
+    async close() {
+      await server?.close()
+      await session.close()
+      await store.close()
+    },
+  }
+}

@@ -1,0 +1,185 @@
+// One node: metadata (its own tree, or another node's), a bookie, and the port that serves both. The order of the start is that of
+// semantics B15: nothing is served before everything that it relies on is durable.
+import { createBookie, openBookieStore, type Bookie, type BookieStore } from '../../bookie/index.ts'
+import { QuireError } from '../../errors.ts'
+import type { Io, Listener, Logger, Timer } from '../../io/index.ts'
+import { formatAddress, parseAddress } from '../address.ts'
+import type { NodeSettings } from '../options.ts'
+import { countingDevices, type SyncCount } from './counting.ts'
+import { Identity } from './identity.ts'
+import type { NodeStats } from './messages.ts'
+import { openNodeMetadata, type NodeMetadata } from './metadata.ts'
+import { routeConnection } from './port-router.ts'
+import { Registration } from './registration.ts'
+
+export interface NodeParts {
+  readonly io: Io
+  readonly logger: Logger
+  readonly settings: NodeSettings
+  /** Called once, when the node can go on no more: nothing pending was answered as done. */
+  readonly failed: (error: unknown) => void
+}
+
+export interface NodeHandle {
+  readonly id: string
+  readonly listen: string
+  readonly incarnation: number
+  stats(): NodeStats
+  close(): Promise<NodeStats>
+}
+
+export async function startNode(parts: NodeParts): Promise<NodeHandle> {
+  const closers: (() => Promise<unknown>)[] = []
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    return await start(parts, closers, closeAll)
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+async function start(
+  parts: NodeParts,
+  closers: (() => Promise<unknown>)[],
+  closeAll: () => Promise<void>,
+): Promise<NodeHandle> {
+  const { io, logger, settings } = parts
+  const startedAtMs = io.clock.monotonicMs()
+  const failOnce = failure(parts)
+  await io.files.makeDirectory(settings.dir)
+  const lock = await io.files.lock(settings.dir)
+  closers.push(() => lock.release())
+
+  const metadata = await openNodeMetadata({ io, logger, settings, failed: failOnce })
+  closers.push(() => metadata.close())
+
+  const syncs: SyncCount = { count: 0 }
+  const bookie = createBookie({
+    io,
+    logger: logger.child({ part: 'bookie' }),
+    failed: failOnce,
+    limits: { indexBytes: settings.indexBytesMax },
+  })
+  const store = await openStore({ parts, metadata, bookie, syncs })
+  closers.push(() => store.close())
+  bookie.start(store.journal)
+  closers.push(() => bookie.close())
+
+  const listener = await listen(parts, bookie, metadata)
+  closers.push(() => listener.close())
+  const registration = new Registration({
+    io,
+    logger,
+    openSession: metadata.openSession,
+    endpoint: { bookieId: store.identity.bookieId, ...listener.address },
+    isReadOnly: () => bookie.isReadOnly,
+  })
+  await registration.start()
+  closers.push(() => registration.close())
+  const collection = collectRegularly(parts, bookie, metadata)
+  closers.push(async () => collection.cancel())
+
+  const stats = (): NodeStats => {
+    const { adds, reads, entries, ledgers } = bookie.stats()
+    const uptimeMs = Math.round(io.clock.monotonicMs() - startedAtMs)
+    return { uptimeMs, adds, reads, entries, ledgers, fsyncs: syncs.count }
+  }
+  return {
+    id: store.identity.bookieId,
+    listen: formatAddress(listener.address),
+    incarnation: store.identity.incarnation,
+    stats,
+    async close() {
+      await closeAll()
+      return stats()
+    },
+  }
+}
+
+/** The first failure ends the node; what follows from it is not told again. */
+function failure({ failed, logger }: NodeParts): (error: Error) => void {
+  const state = { failed: false }
+  return (error) => {
+    if (state.failed) return
+    state.failed = true
+    logger.error({ error }, 'the node ends: nothing pending was answered as done')
+    failed(error)
+  }
+}
+
+async function openStore(from: {
+  parts: NodeParts
+  metadata: NodeMetadata
+  bookie: Bookie
+  syncs: SyncCount
+}): Promise<BookieStore> {
+  const { io, logger, settings } = from.parts
+  const identity = new Identity({ io, directory: settings.dir, metadata: from.metadata })
+  const store = await openBookieStore({
+    io: { ...io, journals: countingDevices(io.journals, from.syncs) },
+    logger: logger.child({ part: 'journal' }),
+    directory: settings.journal,
+    ledgerDirectories: settings.ledgers,
+    owner: from.bookie.owner,
+    checkIdentity: (onDisk) => identity.check(onDisk),
+    segmentBytes: settings.segmentBytes,
+  })
+  try {
+    await identity.settle(store.identity, settings)
+    return store
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+function listen(parts: NodeParts, bookie: Bookie, metadata: NodeMetadata): Promise<Listener> {
+  const { io, settings } = parts
+  const routes = {
+    metadata: metadata.server && metadata.server.accept.bind(metadata.server),
+    bookie: bookie.accept.bind(bookie),
+  }
+  return io.network.listen(parseAddress(settings.listen), (connection) => {
+    routeConnection(connection, routes)
+  })
+}
+
+/** Looks for deleted ledgers again and again, one round at a time. */
+function collectRegularly(parts: NodeParts, bookie: Bookie, metadata: NodeMetadata): Timer {
+  const { io, settings, logger } = parts
+  const state: { timer: Timer | undefined; cancelled: boolean } = {
+    timer: undefined,
+    cancelled: false,
+  }
+  const round = async (): Promise<void> => {
+    try {
+      const collected = await bookie.collect(metadata.liveLedgers)
+      if (collected.refused)
+        logger.warn({ ...collected }, 'no ledger was collected: the metadata names none')
+      else if (collected.deleted > 0)
+        logger.info({ ...collected }, 'deleted ledgers were collected')
+    } catch (error) {
+      // Nothing was deleted without evidence; the next round asks again.
+      const isExpected = state.cancelled || (QuireError.is(error) && error.retryable)
+      logger[isExpected ? 'debug' : 'warn'](
+        { error },
+        'collection of deleted ledgers did not finish',
+      )
+    }
+    plan()
+  }
+  const plan = (): void => {
+    if (!state.cancelled)
+      state.timer = io.timers.after(settings.collectIntervalMs, () => void round())
+  }
+  plan()
+  return {
+    cancel() {
+      state.cancelled = true
+      state.timer?.cancel()
+    },
+  }
+}

@@ -1,0 +1,40 @@
+// One port, two protocols: the first packet of a connection tells which. A metadata connection starts with the bytes `QRM1`
+// behind its frame length; everything else is left to the bookie, which tells V3 from V2 as BookKeeper does.
+import type { Connection } from '../../io/index.ts'
+
+/** Takes over a connection together with the bytes that were read from it already. */
+export type Accept = (connection: Connection, firstChunk: Buffer) => void
+
+export interface PortRoutes {
+  readonly metadata: Accept | undefined
+  readonly bookie: Accept
+}
+
+const lengthBytes = 4
+const magic = Buffer.from('QRM1', 'latin1')
+
+export function routeConnection(connection: Connection, routes: PortRoutes): void {
+  const parts: Buffer[] = []
+  connection.start({
+    data(chunk) {
+      parts.push(chunk)
+      const bytes = parts.length === 1 ? chunk : Buffer.concat(parts)
+      const protocol = protocolOf(bytes)
+      if (protocol === undefined) return
+      const accept = routes[protocol]
+      if (accept) accept(connection, bytes)
+      else connection.destroy()
+    },
+    drain() {},
+    close() {},
+  })
+}
+
+/** Undefined: too few bytes to tell. Never holds more than eight. */
+function protocolOf(bytes: Buffer): 'metadata' | 'bookie' | undefined {
+  const known = Math.min(bytes.length - lengthBytes, magic.length)
+  for (let index = 0; index < known; index++) {
+    if (bytes[lengthBytes + index] !== magic[index]) return 'bookie'
+  }
+  return known === magic.length ? 'metadata' : undefined
+}

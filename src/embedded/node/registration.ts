@@ -1,0 +1,85 @@
+// Keeps this bookie registered: writable or read-only, as its disk allows, and again after its session expired.
+//
+// The registration is an ephemeral of a session of its own. When that session expires (the metadata did not hear from this
+// process for too long), a new one is opened and the bookie registered anew: it serves all the time, its data is its own.
+import type { Io, Logger, Timer } from '../../io/index.ts'
+import type { MetadataSession } from '../../metadata/contract.ts'
+import type { BookieEndpoint } from '../../metadata/managers.ts'
+import { createRegistrationManager } from '../../metadata/registration.ts'
+
+export interface RegistrationParts {
+  readonly io: Pick<Io, 'timers'>
+  readonly logger: Logger
+  readonly endpoint: BookieEndpoint
+  readonly isReadOnly: () => boolean
+  readonly openSession: () => Promise<MetadataSession>
+}
+
+/** How often the disk's state is compared with what is registered, and a failed registration tried again. */
+const checkEveryMs = 1000
+
+export class Registration {
+  readonly #parts: RegistrationParts
+  #session: MetadataSession | undefined
+  #mode: 'writable' | 'read-only' | undefined
+  #timer: Timer | undefined
+  #closed = false
+
+  constructor(parts: RegistrationParts) {
+    this.#parts = parts
+  }
+
+  /** Resolves when the bookie is registered. */
+  async start(): Promise<void> {
+    await this.#register()
+    this.#plan()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#timer?.cancel()
+    await this.#session?.close()
+  }
+
+  #plan(): void {
+    if (this.#closed) return
+    this.#timer = this.#parts.io.timers.after(checkEveryMs, () => void this.#check())
+  }
+
+  async #check(): Promise<void> {
+    try {
+      if (this.#session === undefined || this.#mode !== this.#wanted()) await this.#register()
+    } catch (error) {
+      this.#parts.logger.warn({ error }, 'the bookie could not be registered: trying again')
+    }
+    this.#plan()
+  }
+
+  async #register(): Promise<void> {
+    const { endpoint, io } = this.#parts
+    const session = (this.#session ??= await this.#open())
+    const mode = this.#wanted()
+    // The incarnation of this start is claimed: an older session with this bookie's node was our own.
+    await createRegistrationManager({ session, timers: io.timers, takeOver: true }).register(
+      endpoint,
+      mode,
+    )
+    if (this.#mode !== mode)
+      this.#parts.logger.info({ mode, ...endpoint }, 'the bookie is registered')
+    this.#mode = mode
+  }
+
+  async #open(): Promise<MetadataSession> {
+    const session = await this.#parts.openSession()
+    void session.ended.then(() => {
+      if (this.#session !== session) return
+      this.#session = undefined
+      this.#mode = undefined
+    })
+    return session
+  }
+
+  #wanted(): 'writable' | 'read-only' {
+    return this.#parts.isReadOnly() ? 'read-only' : 'writable'
+  }
+}
