@@ -6,6 +6,9 @@ import type { MetadataCapability, MetadataSession, MetadataStore } from './contr
 import { TreeMetadataSession } from './session.ts'
 import type { Tree } from './tree/tree.ts'
 
+/** Nobody resumes these sessions. Those of an earlier process are recognised by it. */
+const noPassword = new Uint8Array(16)
+
 /** Sessions on `tree`. Closing it closes the sessions it gave, and the tree. */
 export class TreeMetadata implements MetadataStore {
   readonly capabilities: ReadonlySet<MetadataCapability> = new Set(['container', 'ttl'] as const)
@@ -26,7 +29,7 @@ export class TreeMetadata implements MetadataStore {
     return withSignal(signal, async () => {
       if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the metadata store was closed')
       const tree = await this.#tree
-      const sessionId = await tree.openSession({ timeoutMs, password: new Uint8Array(16) })
+      const sessionId = await tree.openSession({ timeoutMs, password: noPassword, local: true })
       if (signal?.aborted) {
         await tree.endSession(sessionId, 'closed')
         throw abortedError(signal)

@@ -99,6 +99,7 @@ export class Tree implements AsyncDisposable {
   readonly #reads: Reads
   readonly #queue: Proposal[] = []
   readonly #fail: (error: Error) => void
+  readonly #local = new Set<bigint>()
   #queuedBytes = 0
   #zxid: number
   #running: Promise<void> | undefined
@@ -129,9 +130,9 @@ export class Tree implements AsyncDisposable {
     return this.#queuedBytes
   }
 
-  /** The sessions that are alive, also from before the start. */
+  /** The sessions that are alive, also from before the start, without those that live and end with this process. */
   async sessions(): Promise<TreeSession[]> {
-    return this.#sessions.list()
+    return this.#sessions.list().filter(({ sessionId }) => !this.#local.has(sessionId))
   }
 
   /** Undefined when the session has ended or never was. */
@@ -139,17 +140,26 @@ export class Tree implements AsyncDisposable {
     return this.#sessions.get(sessionId)?.ended
   }
 
-  async openSession(session: { timeoutMs: number; password: Uint8Array }): Promise<bigint> {
+  /** `local`: it lives and ends with this process, so nobody listens for it. */
+  async openSession(session: {
+    timeoutMs: number
+    password: Uint8Array
+    local?: boolean
+  }): Promise<bigint> {
+    const { timeoutMs, password, local = false } = session
     const sessionId = this.#options.random.bytes(8).readBigUInt64BE() >> 1n
     if (sessionId === 0n) return this.openSession(session)
+    if (local) this.#local.add(sessionId)
     const timeMs = this.#now()
-    const result = await this.propose({ type: 'open-session', sessionId, timeMs, ...session })
+    const opening = { type: 'open-session', sessionId, timeoutMs, password, timeMs } as const
+    const result = await this.propose(opening)
     if (!result.ok) throw treeError(result)
     return sessionId
   }
 
   /** Removes the session with its ephemerals. One that is gone already is no error. */
   async endSession(sessionId: bigint, reason: SessionEnd): Promise<void> {
+    this.#local.delete(sessionId)
     await this.propose({ type: 'end-session', sessionId, reason, timeMs: this.#now() })
   }
 
