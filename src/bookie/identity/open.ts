@@ -69,6 +69,8 @@ export interface BookieStore {
 
 const defaultSegmentBytes = 64 * 1024 * 1024
 const reserveBytesMax = 8 * 1024 * 1024
+/** A batch takes whole blocks: less would not take a few fences and what giving back writes. */
+const reserveBytesMin = 6 * blockBytes
 
 /**
  * Opens a bookie's directories. Fails, having changed nothing that counts, with
@@ -237,7 +239,7 @@ function settingsOf(options: BookieStoreOptions): JournalSettings {
   return {
     segmentBytes,
     arenas,
-    reserveBytes: Math.min(reserveBytesMax, segmentBytes / 8),
+    reserveBytes: Math.max(reserveBytesMin, Math.min(reserveBytesMax, segmentBytes / 8)),
     pendingBytes: options.pendingBytes ?? segmentBytes,
     spareSegments: options.spareSegments ?? 2,
   }

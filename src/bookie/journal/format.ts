@@ -17,7 +17,7 @@ export const batchEndBytes: number = recordHeaderBytes + batchEndPayloadBytes
 export const prefixBytes = 32
 /** Offsets are 32-bit integers in units of bytes. */
 export const segmentBytesMax: number = 1024 * 1024 * 1024
-export const segmentBytesMin: number = 8 * blockBytes
+export const segmentBytesMin: number = 16 * blockBytes
 /** Longest id in a header block. */
 export const idBytesMax = 128
 

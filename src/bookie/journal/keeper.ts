@@ -12,7 +12,7 @@ import { QuireError } from '../../errors.ts'
 import type { SuperblockStore } from '../identity/superblock-store.ts'
 import type { JournalOwner } from './contract.ts'
 import { type Housekeeping, type Journal, retryMs } from './journal.ts'
-import type { SegmentHeader } from './format.ts'
+import { blockBytes, type SegmentHeader } from './format.ts'
 import { prepareSegment, stateRecords } from './segment-files.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import { type Segment, segmentPath } from './segment.ts'
@@ -229,7 +229,15 @@ export class Keeper implements Housekeeping {
     )
     const isCheap = (one: Segment) => one.stateBytes <= one.fileBytes * cheapShare
     const patience = 4 * empty.filter((one) => !isCheap(one)).length
-    return empty.find((one) => isCheap(one) || sequence - one.sequence > patience)
+    return empty.find(
+      (one) => this.#hasRoomFor(one) && (isCheap(one) || sequence - one.sequence > patience),
+    )
+  }
+
+  /** Without a next segment an attempt that fails half-way would eat the reserve. */
+  #hasRoomFor(segment: Segment): boolean {
+    const { active, next } = this.#journal
+    return next !== undefined || active.fits(segment.stateBytes + 2 * blockBytes, active.fileBytes)
   }
 
   /** K2. */
@@ -239,6 +247,7 @@ export class Keeper implements Housekeeping {
     try {
       if (segment.stateBytes > 0) {
         for await (const records of stateRecords(files, segment)) {
+          if (journal.next === undefined) await this.#prepareNext()
           journal.isEvacuating = true
           try {
             owner.evacuate(records)

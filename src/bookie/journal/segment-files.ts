@@ -88,17 +88,40 @@ export class FileLoader {
     this.#files = files
   }
 
-  /** At most `limit` bytes; a view that the next call overwrites. */
-  async load(path: string, limit: number): Promise<Buffer> {
+  /**
+   * At most `limit` bytes; a view that the next call overwrites. `unreadable`: what to do about
+   * sectors that cannot be read: fail, or put zeros there, which then do not verify.
+   */
+  async load(path: string, limit: number, unreadable: 'fail' | 'zeros' = 'fail'): Promise<Buffer> {
     if (this.#memory.length < limit) this.#memory = Buffer.allocUnsafeSlow(limit)
     const file = await this.#files.open(path, 'read')
     try {
       const bytes = this.#memory.subarray(0, limit)
-      return bytes.subarray(0, await file.read(bytes, 0))
+      try {
+        return bytes.subarray(0, await file.read(bytes, 0))
+      } catch (error) {
+        if (unreadable === 'fail' || !QuireError.is(error, 'QUIRE_IO')) throw error
+        return await readAround(file, bytes, await file.bytes())
+      }
     } finally {
       await file.close()
     }
   }
+}
+
+/** Reads block by block, with zeros for those that cannot be read. */
+async function readAround(file: OpenFile, into: Buffer, fileBytes: number): Promise<Buffer> {
+  const bytes = into.subarray(0, Math.min(into.length, fileBytes))
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    const block = bytes.subarray(at, at + blockBytes)
+    try {
+      await file.read(block, at)
+    } catch (error) {
+      if (!QuireError.is(error, 'QUIRE_IO')) throw error
+      block.fill(0)
+    }
+  }
+  return bytes
 }
 
 /**
@@ -154,7 +177,7 @@ export interface StateRecord {
   readonly end: number
 }
 
-const windowBytes = 1024 * 1024
+const windowBytesMax = 1024 * 1024
 
 /**
  * The records of a complete segment that are no entries, from its file, some at a time: what must
@@ -162,6 +185,8 @@ const windowBytes = 1024 * 1024
  */
 export async function* stateRecords(files: Files, segment: Segment): AsyncGenerator<StateRecord[]> {
   const { path, seed, durableEnd } = segment
+  // A part of a segment, so that what is written again of a window surely fits the next one.
+  const windowBytes = Math.min(windowBytesMax, segment.fileBytes / 4)
   const file = await files.open(path, 'read')
   try {
     for (let at = blockBytes; at < durableEnd;) {

@@ -116,7 +116,10 @@ class Start {
     const bytes = Buffer.alloc(0)
     if (facts === undefined) return { found: { ...none, file: 'missing', scan }, bytes }
     const to = named.sealedBytes === 0 ? facts.bytes : named.sealedBytes
-    const loaded = await this.#loader.load(path, Math.min(to, facts.bytes))
+    // A sealed segment is judged record by record. In one that was written to, a sector that cannot
+    // be read must not pass for one that was never written.
+    const unreadable = named.sealedBytes > 0 ? 'zeros' : 'fail'
+    const loaded = await this.#loader.load(path, Math.min(to, facts.bytes), unreadable)
     const header = decodeSegmentHeader(loaded)
     const wanted = named.sealedBytes === 0 ? (header?.segmentBytes ?? 2 * blockBytes) : to
     if (loaded.length < wanted)
