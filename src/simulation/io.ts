@@ -2,13 +2,13 @@
 
 import { createFilesJournalDevices } from '../io/files-journal-device.ts'
 import type { Io } from '../io/io.ts'
-import { missingStores } from '../io/missing-stores.ts'
 import type { StateStores } from '../io/state-store.ts'
 import type { TreeStores } from '../io/tree-store.ts'
 import { createSimulatedFiles } from './files.ts'
 import { createSimulatedNetwork } from './network.ts'
 import { simulatedClock, randomFrom, simulatedTimers, type SimulatedProcess } from './node.ts'
 import { createSimulatedThreads, type ThreadPrograms } from './threads.ts'
+import { createSimulatedTreeStores } from './tree-store.ts'
 import type { World } from './world.ts'
 
 export interface SimulatedParts {
@@ -42,7 +42,7 @@ function ioOf(world: World, task: SimulatedProcess, parts: SimulatedParts): Io {
     random: randomFrom(task.random),
     threads: createSimulatedThreads(task, parts.programs ?? {}, inner),
     journals: createFilesJournalDevices(files),
-    trees: parts.trees?.(task) ?? missingStores,
+    trees: parts.trees?.(task) ?? createSimulatedTreeStores(task),
     states: parts.states?.(task) ?? statesOf(world, task),
     environment: (name) => parts.environment?.[name],
   }

@@ -9,12 +9,15 @@ import type { TreeFailure, TreeReply, TreeRequest } from './tree-thread.ts'
 export function createTreeStores(threads: Threads): TreeStores {
   return {
     async open(path) {
-      const writer = new Writer(
-        threads.start('io/real/tree-thread', ask({ type: 'open', path })),
-        path,
-      )
-      await writer.opened
-      return new SqliteTreeStore(path, writer)
+      const thread = threads.start('io/real/tree-thread', ask({ type: 'open', path }))
+      const writer = new Writer(thread, path)
+      try {
+        await writer.opened
+        return new SqliteTreeStore(path, writer)
+      } catch (error) {
+        await thread.terminate()
+        throw QuireError.is(error) ? error : sqliteError(error, path, 'open')
+      }
     },
   }
 }
@@ -47,7 +50,8 @@ class Writer {
   commit(batch: TreeBatch): Promise<void> {
     const id = ++this.#lastId
     const done = this.#wait(id)
-    if (this.#ended === undefined) this.#thread.post(ask({ type: 'commit', id, batch }))
+    if (this.#ended === undefined)
+      this.#thread.post(ask({ type: 'commit', id, batch: packed(batch) }))
     return done
   }
 
@@ -90,6 +94,26 @@ class Writer {
   }
 }
 
+/**
+ * The batch with its bytes in one buffer of their own: a message copies the whole memory behind each view that is in it, be it
+ * a chunk of the network.
+ */
+function packed(batch: TreeBatch): TreeBatch {
+  let size = 0
+  for (const { data } of batch.put) size += data.length
+  for (const value of batch.facts.values()) size += value?.length ?? 0
+  const bytes = new Uint8Array(size)
+  let at = 0
+  const pack = (data: Uint8Array): Uint8Array => {
+    bytes.set(data, at)
+    at += data.length
+    return bytes.subarray(at - data.length, at)
+  }
+  const put = batch.put.map((row) => ({ ...row, data: pack(row.data) }))
+  const facts = [...batch.facts].map(([name, value]) => [name, value && pack(value)] as const)
+  return { put, remove: batch.remove, facts: new Map(facts) }
+}
+
 function failureOf({ code, message }: TreeFailure, path: string): QuireError {
   const known = Object.keys(errorCodes).find((each) => each === code) as ErrorCode | undefined
   return new QuireError(known ?? 'QUIRE_IO', message, { facts: { path } })
@@ -116,11 +140,10 @@ class SqliteTreeStore implements TreeStore {
     this.#reader = openSqlite(path, { readonly: true, fileMustExist: true })
     const prepare = (sql: string): SqliteStatement => this.#reader.prepare(sql)
     this.#get = prepare(`select ${columns} from node where path = ?`)
-    this.#children = prepare('select name from node where parent = ? order by name').pluck()
-    this.#owned = prepare('select path from node where owner = ? order by path').pluck()
-    this.#expirable = prepare(
-      "select path from node where kind in ('container', 'ttl') order by path",
-    ).pluck()
+    this.#children = prepare('select name from node where parent = ?').pluck()
+    // The second condition lets the partial index serve it.
+    this.#owned = prepare("select path from node where owner = ? and owner <> '0'").pluck()
+    this.#expirable = prepare("select path from node where kind in ('container', 'ttl')").pluck()
     this.#facts = prepare('select name, value from fact where name >= ? order by name')
   }
 

@@ -1,5 +1,6 @@
 // The metadata store's own thread: the one connection that writes. Everything here is synchronous on purpose: a commit or a
 // checkpoint that hangs blocks this thread and nothing else.
+import { QuireError, messageOf } from '../../errors.ts'
 import type { ThreadPort } from '../threads.ts'
 import type { TreeBatch, TreeRow } from '../tree-store.ts'
 import { openSqlite, sqliteError, type SqliteDatabase, type SqliteStatement } from './sqlite.ts'
@@ -22,8 +23,13 @@ export interface TreeFailure {
   readonly message: string
 }
 
-/** Commits between two checkpoints: with rows of half a kilobyte, a write-ahead log of a few megabytes. */
-const checkpointEvery = 1000
+/** Bytes that are written between two checkpoints, about the size of the write-ahead log. */
+const checkpointBytes = 8_388_608
+/** A page of SQLite: what a row that changes costs in the log, at least. */
+const pageBytes = 4096
+
+/** Kept in the file: docs/format/tree.md. */
+const formatVersion = 1
 
 const schema = `
   create table if not exists node (
@@ -37,7 +43,7 @@ const schema = `
   create index if not exists node_owner on node (owner) where owner <> '0';
   create index if not exists node_expirable on node (kind) where kind in ('container', 'ttl');
   create table if not exists fact (name text primary key, value blob not null) without rowid;
-  pragma user_version = 1;
+  pragma user_version = ${formatVersion};
 `
 
 export function run(port: ThreadPort): void {
@@ -67,9 +73,8 @@ function answer(reply: (message: TreeReply) => void, id: number, work: () => voi
   try {
     work()
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'QUIRE_IO'
-    const message = error instanceof Error ? error.message : String(error)
-    reply({ type: 'failed', id, error: { code, message } })
+    const code = QuireError.is(error) ? error.code : 'QUIRE_IO'
+    reply({ type: 'failed', id, error: { code, message: messageOf(error) } })
   }
 }
 
@@ -81,15 +86,17 @@ class TreeWriter {
   readonly #putFact: SqliteStatement
   readonly #removeFact: SqliteStatement
   #sinceCheckpoint = 0
+  #dead: Error | undefined
 
   constructor(path: string) {
     this.#path = path
     this.#database = openSqlite(path)
-    this.#database.pragma('journal_mode = wal')
-    this.#database.pragma('synchronous = full')
-    // Checkpoints are this thread's own, between two commits, so that none of them waits inside a commit.
-    this.#database.pragma('wal_autocheckpoint = 0')
-    this.#database.exec(schema)
+    try {
+      this.#prepareFile()
+    } catch (error) {
+      this.#database.close()
+      throw QuireError.is(error) ? error : translated(error, path)
+    }
     const prepare = (sql: string): SqliteStatement => this.#database.prepare(sql)
     this.#put = prepare(`insert or replace into node values (${'?,'.repeat(15)}?)`)
     this.#remove = prepare('delete from node where path = ?')
@@ -99,22 +106,46 @@ class TreeWriter {
 
   /** On return the batch is durable; what it throws says whether the outcome is known. */
   commit(batch: TreeBatch): void {
+    if (this.#dead) throw this.#dead
     try {
       this.#database.transaction(() => this.#apply(batch))()
     } catch (error) {
-      throw translated(error, this.#path)
+      // What is in the log now is unknown: nothing may follow it.
+      this.#dead = translated(error, this.#path)
+      throw this.#dead
     }
-    this.#sinceCheckpoint++
+    this.#sinceCheckpoint += costOf(batch)
   }
 
+  /** Moves the log into the file, between two commits. A failure ends the thread. */
   checkpointIfDue(): void {
-    if (this.#sinceCheckpoint < checkpointEvery) return
+    if (this.#dead || this.#sinceCheckpoint < checkpointBytes) return
     this.#sinceCheckpoint = 0
     this.#database.pragma('wal_checkpoint(passive)')
   }
 
   close(): void {
     this.#database.close()
+  }
+
+  #prepareFile(): void {
+    const database = this.#database
+    const found = Number(database.pragma('user_version', { simple: true }))
+    if (found > formatVersion) {
+      throw new QuireError(
+        'QUIRE_UNSUPPORTED',
+        `${this.#path} has format ${found}, this release knows ${formatVersion}: start the newer release`,
+        { facts: { path: this.#path, format: found } },
+      )
+    }
+    database.pragma('synchronous = full')
+    database.pragma('journal_mode = wal')
+    // Checkpoints are this thread's own, between two commits, so that none of them waits inside a commit.
+    database.pragma('wal_autocheckpoint = 0')
+    database.exec(schema)
+    // A log that an earlier process left may never have reached the disk, whatever is read of it now: what it holds is written
+    // anew into the file and synced before anybody sees it.
+    database.pragma('wal_checkpoint(truncate)')
   }
 
   #apply({ put, remove, facts }: TreeBatch): void {
@@ -125,6 +156,12 @@ class TreeWriter {
       else this.#putFact.run(name, value)
     }
   }
+}
+
+function costOf({ put, remove, facts }: TreeBatch): number {
+  let bytes = (put.length + remove.length + facts.size) * pageBytes
+  for (const { data } of put) bytes += data.length
+  return bytes
 }
 
 function valuesOf(row: TreeRow): (string | number | Uint8Array)[] {
