@@ -1,9 +1,21 @@
-// The bytes of the metadata protocol, both directions. Encoders make whole frames (length field included) and own them;
-// decoders take the payload of a frame and copy what outlives it. A decoder throws QUIRE_BAD_FRAME and nothing else, reads
-// nothing beyond the payload, makes nothing larger than it, and ignores bytes after the last field it knows.
+// The bytes of the metadata protocol, both directions. Encoders make whole frames (length field
+// included) and own them; decoders take the payload of a frame and copy what outlives it. A decoder
+// throws QUIRE_BAD_FRAME and nothing else, reads nothing beyond the payload, makes nothing larger
+// than it, and ignores bytes after the last field it knows.
 
-import { QuireError } from '../errors.ts'
-import { ByteReader, ByteWriter } from './bytes.ts'
+import { ByteReader, type ByteWriter } from './bytes.ts'
+import {
+  bad,
+  beginFrame,
+  finishFrame,
+  putList,
+  putMagic,
+  putStat,
+  takeBytes,
+  takeList,
+  takeMagic,
+  takeStat,
+} from './metadata-fields.ts'
 import {
   connectStatuses,
   goodbyeReasons,
@@ -29,7 +41,6 @@ import type {
   WireOperationResult,
   WireReadResult,
   WireSet,
-  WireStat,
   WireWatch,
 } from './metadata-messages.ts'
 
@@ -77,79 +88,15 @@ const goodbyeOf = names(goodbyeReasons)
 
 type Name = keyof typeof operationNumbers
 
-/** True when the first bytes of a connection (length field included) begin a metadata connection. */
+/**
+ * True when the first bytes of a connection (length field included) begin a metadata connection.
+ */
 export function startsMetadataConnection(bytes: Uint8Array): boolean {
   if (bytes.length < 4 + metadataMagic.length) return false
   for (let i = 0; i < metadataMagic.length; i++) {
     if (bytes[4 + i] !== metadataMagic.charCodeAt(i)) return false
   }
   return true
-}
-
-const bad = (what: string): QuireError =>
-  new QuireError('QUIRE_BAD_FRAME', `malformed metadata frame: ${what}`)
-
-// Fields that several messages share
-
-/** Begins a frame; `finishFrame` fills its length in. */
-const beginFrame = (): ByteWriter => new ByteWriter().u32(0)
-
-function finishFrame(to: ByteWriter): Buffer {
-  return to.setU32(0, to.length - 4).finish()
-}
-
-function putMagic(to: ByteWriter): ByteWriter {
-  return to.raw(Buffer.from(metadataMagic, 'latin1'))
-}
-
-function takeMagic(from: ByteReader): void {
-  if (from.raw(metadataMagic.length).toString('latin1') !== metadataMagic) throw bad('magic')
-}
-
-/** Copied: the frame's memory is a socket's chunk, much larger than the field. */
-const takeBytes = (from: ByteReader, max?: number): Buffer => Buffer.from(from.bytes(max))
-
-/** A count, then each item after its size, so that a newer version can add fields to items. */
-function putList<T>(to: ByteWriter, items: readonly T[], put: (item: T) => void): void {
-  to.u32(items.length)
-  for (const item of items) {
-    const at = to.length
-    to.u32(0)
-    put(item)
-    to.setU32(at, to.length - at - 4)
-  }
-}
-
-function takeList<T>(from: ByteReader, take: (from: ByteReader) => T): T[] {
-  const count = from.u32()
-  if (count * 4 > from.remaining) throw bad('a list longer than its frame')
-  return Array.from({ length: count }, () => take(new ByteReader(from.bytes())))
-}
-
-function putStat(to: ByteWriter, stat: WireStat): void {
-  const at = to.length
-  to.u32(0).safeInteger(stat.czxid).safeInteger(stat.mzxid).safeInteger(stat.pzxid)
-  to.safeInteger(stat.ctimeMs).safeInteger(stat.mtimeMs)
-  to.i32(stat.version).i32(stat.cversion).i32(stat.aversion).i64(stat.ephemeralOwner)
-  to.u32(stat.dataLength).u32(stat.childCount)
-  to.setU32(at, to.length - at - 4)
-}
-
-function takeStat(within: ByteReader): WireStat {
-  const from = new ByteReader(within.bytes())
-  return {
-    czxid: from.safeInteger(),
-    mzxid: from.safeInteger(),
-    pzxid: from.safeInteger(),
-    ctimeMs: from.safeInteger(),
-    mtimeMs: from.safeInteger(),
-    version: from.i32(),
-    cversion: from.i32(),
-    aversion: from.i32(),
-    ephemeralOwner: from.i64(),
-    dataLength: from.u32(),
-    childCount: from.u32(),
-  }
 }
 
 // Packets of the first exchange
@@ -160,7 +107,9 @@ export function encodeConnectRequest(request: ConnectRequest): Buffer {
   return finishFrame(to.utf8(request.instanceId))
 }
 
-/** Of another major version nothing but the number is read: the rest may mean something else there. */
+/**
+ * Of another major version nothing but the number is read: the rest may mean something else there.
+ */
 export function decodeConnectRequest(payload: Uint8Array): ConnectRequest {
   const from = new ByteReader(payload)
   takeMagic(from)
@@ -185,7 +134,10 @@ export function encodeConnectResponse(response: ConnectResponse): Buffer {
   return finishFrame(to.utf8(response.instanceId))
 }
 
-/** A refusal need not say more than its sentence, and one of another major version may say it otherwise. */
+/**
+ * A refusal need not say more than its sentence, and one of another major version may say it
+ * otherwise.
+ */
 export function decodeConnectResponse(payload: Uint8Array): ConnectResponse {
   const from = new ByteReader(payload)
   takeMagic(from)

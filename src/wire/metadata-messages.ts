@@ -1,10 +1,14 @@
-// What travels between a metadata client and the node that serves the tree. docs/format/metadata-protocol.md draws it;
-// metadata-codec.ts turns it into bytes. The types mirror the metadata contract, which lives a layer above.
+// What travels between a metadata client and the node that serves the tree.
+// docs/format/metadata-protocol.md draws it; metadata-codec.ts turns it into bytes. The types
+// mirror the metadata contract, which lives a layer above.
 
 /** The first four bytes of the first packet of a metadata connection, in both directions. */
 export const metadataMagic = 'QRM1'
 
-/** High byte: major, refused when newer than one's own. Low byte: minor, fields and operations added at the end. */
+/**
+ * High byte: major, refused when newer than one's own. Low byte: minor, fields and operations added
+ * at the end.
+ */
 export const metadataVersion = 0x0100
 
 export const metadataLimits = {
@@ -82,7 +86,9 @@ export interface WireWatch {
   readonly watchId: number
   readonly kind: WatchKind
   readonly path: string
-  /** What that read showed: mzxid (`data`) or pzxid (`children`) of the node, 0 when there was none. */
+  /**
+   * What that read showed: mzxid (`data`) or pzxid (`children`) of the node, 0 when there was none.
+   */
   readonly zxid: number
 }
 
@@ -158,7 +164,10 @@ export const connectStatuses = {
   sessionExpired: 2,
   /** The session belongs to another cluster. */
   instance: 3,
-  /** The server cannot serve now (starting, stopping, behind the client, too many connections): try another, or again. */
+  /**
+   * The server cannot serve now (starting, stopping, behind the client, too many connections): try
+   * another, or again.
+   */
   unavailable: 4,
 } as const
 
@@ -182,7 +191,10 @@ export interface ConnectResponse {
 export type ClientPacket =
   | {
       readonly type: 'request'
-      /** Grows by at least one with each request of a session; a retry has the number of the first try. */
+      /**
+       * Grows by at least one with each request of a session; a retry has the number of the first
+       * try.
+       */
       readonly requestId: number
       /** Every request up to this one was answered: its result need not be remembered. */
       readonly answeredUpTo: number
@@ -222,8 +234,9 @@ export const goodbyeReasons = {
 export type GoodbyeReason = keyof typeof goodbyeReasons
 
 /**
- * Error numbers of answers: ZooKeeper's, without the sign, where it has one. Stable for ever. A number that is not here
- * comes from a newer server: what became of the request is then unknown to this client.
+ * Error numbers of answers: ZooKeeper's, without the sign, where it has one. Stable for ever. A
+ * number that is not here comes from a newer server: what became of the request is then unknown to
+ * this client.
  */
 export const metadataErrorNumbers = {
   QUIRE_METADATA_UNAVAILABLE: 4,

@@ -1,4 +1,5 @@
-// A clock and timers that move only when a test says so. Between two timers everything asynchronous that is ready runs.
+// A clock and timers that move only when a test says so. Between two timers everything asynchronous
+// that is ready runs.
 
 import type { Clock, Timer, Timers } from '../../src/io/time.ts'
 
@@ -61,7 +62,9 @@ export class ManualTime implements Clock, Timers {
   }
 }
 
-/** Lets everything that is ready run: a few turns of the loop, for answers that need several steps. */
+/**
+ * Lets everything that is ready run: a few turns of the loop, for answers that need several steps.
+ */
 export async function settle(turns = 12): Promise<void> {
   for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve))
 }

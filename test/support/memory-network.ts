@@ -1,5 +1,5 @@
-// Connections between two ends in one process: in order, asynchronous, with faults that a test chooses. Addresses that
-// nobody listens on refuse.
+// Connections between two ends in one process: in order, asynchronous, with faults that a test
+// chooses. Addresses that nobody listens on refuse.
 
 import { QuireError } from '../../src/errors.ts'
 import type {
@@ -13,7 +13,10 @@ import type {
 const nameOf = ({ host, port }: Address): string => `${host}:${port}`
 const highWaterBytes = 65_536
 
-/** What a test may do to the bytes that one end sends: pass them, or end the connection before or after they arrive. */
+/**
+ * What a test may do to the bytes that one end sends: pass them, or end the connection before or
+ * after they arrive.
+ */
 export type Tap = (end: MemoryEnd, bytes: Buffer) => 'pass' | 'swallow' | 'break'
 
 export class MemoryNetwork implements Network {

@@ -1,4 +1,5 @@
-// A metadata server over a real tree, its clients and the network between them, all in memory and on a manual clock.
+// A metadata server over a real tree, its clients and the network between them, all in memory and
+// on a manual clock.
 
 import { randomBytes } from 'node:crypto'
 import { QuireError } from '../../src/errors.ts'
@@ -42,7 +43,10 @@ export const silent: Logger = {
   error: () => undefined,
 }
 
-/** Answers a turn later, as a store on a thread of its own does; outlives the tree that wrote it, as a disk does. */
+/**
+ * Answers a turn later, as a store on a thread of its own does; outlives the tree that wrote it, as
+ * a disk does.
+ */
 class LateTreeStore extends MemoryTreeStore {
   override async get(paths: readonly string[]): Promise<(TreeRow | undefined)[]> {
     await nextTurn()

@@ -1,5 +1,6 @@
-// One connection to one server: dial, handshake, packets both ways. It is used once; reconnecting is the session's matter.
-// The handler hears `opened` at most once, packets only after it, and `closed` exactly once unless the owner destroyed it.
+// One connection to one server: dial, handshake, packets both ways. It is used once; reconnecting
+// is the session's matter. The handler hears `opened` at most once, packets only after it, and
+// `closed` exactly once unless the owner destroyed it.
 
 import { QuireError, messageOf } from '../../errors.ts'
 import type { Address, Connection, Network } from '../../io/network.ts'

@@ -1,7 +1,8 @@
 // The calls of one session that have no answer yet, in the order they were made.
 //
 // I1. An answer belongs to the oldest request of this connection: anything else is a broken server.
-// I2. After a reconnect, calls are sent again in their first order and under their first numbers, before any later one.
+// I2. After a reconnect, calls are sent again in their first order and under their first numbers,
+//     before any later one.
 // I3. A call is told apart by whether it ever left: only one that never left may end as "not done".
 
 import { QuireError } from '../../errors.ts'
@@ -18,7 +19,10 @@ export interface Call {
   sentAtMs: number
   /** How many connections it was sent on. */
   tries: number
-  /** The caller has gone (aborted): an answer is awaited for the order's sake only, and it is not sent again. */
+  /**
+   * The caller has gone (aborted): an answer is awaited for the order's sake only, and it is not
+   * sent again.
+   */
   abandoned: boolean
   readonly answered: (result: MetadataResult) => void
   readonly failed: (error: QuireError) => void
@@ -118,7 +122,10 @@ export class PendingCalls {
     this.#sent = []
   }
 
-  /** Ends all calls, each with the error that fits it. What was sent keeps its place: answers may still come (I1). */
+  /**
+   * Ends all calls, each with the error that fits it. What was sent keeps its place: answers may
+   * still come (I1).
+   */
   failAll(errorFor: (call: Call) => QuireError): void {
     const calls = [...this.#sent, ...this.#queue].filter((call) => !call.abandoned)
     this.#queue = []

@@ -1,5 +1,5 @@
-// A session of the metadata contract, spoken over the network: each call becomes one request, each result is checked to be
-// of the kind that was asked for.
+// A session of the metadata contract, spoken over the network: each call becomes one request, each
+// result is checked to be of the kind that was asked for.
 
 import { QuireError } from '../../errors.ts'
 import { metadataErrorCode, metadataLimits } from '../../wire/metadata-messages.ts'
@@ -164,7 +164,7 @@ function bytesOf(request: MetadataRequest): number {
 function tooLarge(facts: { bytes: number; path: string | undefined }): QuireError {
   return new QuireError(
     'QUIRE_FRAME_TOO_LARGE',
-    `a metadata request of ${facts.bytes} bytes is larger than the protocol carries: nothing was sent`,
+    `a metadata request of ${facts.bytes} bytes is more than the protocol carries: it was not sent`,
     { facts },
   )
 }
@@ -175,7 +175,7 @@ function errorOf(error: WireError, asked: string | undefined): QuireError {
   if (code) return new QuireError(code, error.message, { facts })
   return new QuireError(
     'QUIRE_METADATA_UNAVAILABLE',
-    `the metadata server answered with error ${error.code}, which this version does not know: ${error.message}`,
+    `the metadata server answered with error ${error.code}, unknown here: ${error.message}`,
     { facts },
   )
 }

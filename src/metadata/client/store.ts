@@ -1,4 +1,5 @@
-// The way from any process to the tree of a node: sessions over the metadata protocol, each on a connection of its own.
+// The way from any process to the tree of a node: sessions over the metadata protocol, each on a
+// connection of its own.
 
 import { QuireError, abortedError } from '../../errors.ts'
 import type { Address } from '../../io/network.ts'
@@ -18,8 +19,8 @@ export interface ConnectMetadataOptions extends ClientEnvironment {
 export const connectDefaults = { timeoutMs: 10_000, connectTimeoutMs: 30_000 } as const
 
 /**
- * Opens nothing yet: each `session()` dials. Sessions survive lost connections and servers that restart; calls made meanwhile
- * wait, at most until the session's end. `close` ends all sessions.
+ * Opens nothing yet: each `session()` dials. Sessions survive lost connections and servers that
+ * restart; calls made meanwhile wait, at most until the session's end. `close` ends all sessions.
  */
 export function connectMetadata(options: ConnectMetadataOptions): MetadataStore {
   if (options.addresses.length === 0) {

@@ -1,11 +1,13 @@
 // Keeps one session alive over any number of connections.
 //
-// I1. The session is given up on this machine's own clock before any server can have expired it: the lease runs from the
-//     sending of the last message that was answered, the server's clock from its arrival.
-// I2. A call that left and lost its answer is sent again under its number while the session lives (the tree then gives the
-//     first answer again), and ends as unknown once it does not.
+// I1. The session is given up on this machine's own clock before any server can have expired it:
+//     the lease runs from the sending of the last message that was answered, the server's clock
+//     from its arrival.
+// I2. A call that left and lost its answer is sent again under its number while the session lives
+//     (the tree then gives the first answer again), and ends as unknown once it does not.
 // I3. Watches are laid again before any call is sent on a new connection.
-// I4. One timer: the heartbeat while connected, the lease's end while not; a second only to wait before dialling again.
+// I4. One timer: the heartbeat while connected, the lease's end while not; a second only to wait
+//     before dialling again.
 
 import { QuireError, abortedError } from '../../errors.ts'
 import type { Logger } from '../../io/log.ts'
@@ -73,7 +75,9 @@ export interface RequestOptions extends CallOptions {
   readonly watch?: WatchCallback | undefined
 }
 
-/** A session's own share of the time-out: clocks of two machines may differ by five in a hundred. */
+/**
+ * A session's own share of the time-out: clocks of two machines may differ by five in a hundred.
+ */
 const leaseShare = 0.95
 
 export class Supervisor {
@@ -96,7 +100,10 @@ export class Supervisor {
   #timeoutMs: number
   #lastZxid = 0
   #instanceId = ''
-  /** When the last message was sent that a server is known to have received; undefined before the first connection. */
+  /**
+   * When the last message was sent that a server is known to have received; undefined before the
+   * first connection.
+   */
   #heardMs: number | undefined
 
   constructor(options: SupervisorOptions) {
@@ -124,7 +131,10 @@ export class Supervisor {
     return this.#sessionId
   }
 
-  /** Sends a request, now or when a connection is back. Resolves to its result, errors of the tree included. */
+  /**
+   * Sends a request, now or when a connection is back. Resolves to its result, errors of the tree
+   * included.
+   */
   call(request: MetadataRequest, options: RequestOptions): Promise<MetadataResult> {
     const { signal, bytes, watch } = options
     if (signal?.aborted) return Promise.reject(abortedError(signal))
@@ -154,7 +164,10 @@ export class Supervisor {
     })
   }
 
-  /** Ends the session at the server if one is connected, else lets it expire there. Pending calls end with QUIRE_CLOSED. */
+  /**
+   * Ends the session at the server if one is connected, else lets it expire there. Pending calls
+   * end with QUIRE_CLOSED.
+   */
   close(): Promise<EndReason> {
     if (this.#closing || this.#state.type === 'ended') return this.ended
     this.#closing = true
@@ -345,7 +358,10 @@ export class Supervisor {
     this.#arm()
   }
 
-  /** Grows with each round through the addresses; half of it is chance, so that clients do not come all at once. */
+  /**
+   * Grows with each round through the addresses; half of it is chance, so that clients do not come
+   * all at once.
+   */
   #backOffMs(): number {
     const { random, addresses } = this.#options
     const { first, most } = limits.backOffMs
@@ -418,7 +434,7 @@ export class Supervisor {
     if (this.#heardMs === undefined && !this.#closing) {
       const cause = this.#lastError
       const why = cause ? cause.message : 'nobody answered'
-      const text = `no metadata server could be reached (${why}): check the addresses and that a node runs there`
+      const text = `no metadata server could be reached (${why}): does a node run at the addresses?`
       return new QuireError('QUIRE_METADATA_UNAVAILABLE', text, { cause })
     }
     const expired = this.#state.type === 'ended' && this.#state.reason === 'expired'

@@ -1,5 +1,6 @@
-// The watches of one session, over all its connections. A watch is named by the request id of the read that laid it, and
-// is remembered with what that read showed, so that a change while nobody was connected is seen when it is laid again.
+// The watches of one session, over all its connections. A watch is named by the request id of the
+// read that laid it, and is remembered with what that read showed, so that a change while nobody
+// was connected is seen when it is laid again.
 
 import { messageOf } from '../../errors.ts'
 import type { Logger } from '../../io/log.ts'

@@ -1,9 +1,12 @@
-// One connection of a metadata client: handshake, requests in, answers out in the order of the requests.
+// One connection of a metadata client: handshake, requests in, answers out in the order of the
+// requests.
 //
-// I1. An event of a watch leaves behind the answer of the read that laid it and before any later answer.
-// I2. Reads run together, writes run together, but neither overtakes the other: a session sees its own order.
-// I3. What is held for a client is bounded: requests by count and bytes, answers by bytes, watches by count. Beyond a
-//     bound nothing more is read from it.
+// I1. An event of a watch leaves behind the answer of the read that laid it and before any later
+//     answer.
+// I2. Reads run together, writes run together, but neither overtakes the other: a session sees its
+//     own order.
+// I3. What is held for a client is bounded: requests by count and bytes, answers by bytes, watches
+//     by count. Beyond a bound nothing more is read from it.
 // I4. Whatever a client sends, the worst that happens is that its connection ends.
 
 import { QuireError, messageOf } from '../../errors.ts'
@@ -33,7 +36,9 @@ export type RequestPacket = ClientPacket & { type: 'request' }
 export interface ConnectionHost {
   readonly limits: MetadataServerLimits
   readonly timers: Timers
-  /** Opens or resumes a session and binds it to the connection. A status other than `ok` refuses. */
+  /**
+   * Opens or resumes a session and binds it to the connection. A status other than `ok` refuses.
+   */
   connect(connection: ServerConnection, request: ConnectRequest): Promise<ConnectResponse>
   /** False when the session has expired. */
   heard(sessionId: bigint): boolean
@@ -113,12 +118,18 @@ export class ServerConnection {
     this.#closed()
   }
 
-  /** Takes the place of a watch, or says that there is none left. `cancel` is set once the tree has laid it. */
+  /**
+   * Takes the place of a watch, or says that there is none left. `cancel` is set once the tree has
+   * laid it.
+   */
   get watchesLeft(): number {
     return this.#host.limits.watches - this.#watches.size
   }
 
-  /** Remembers how to take a watch back when the connection ends. One that ended already is taken back at once. */
+  /**
+   * Remembers how to take a watch back when the connection ends. One that ended already is taken
+   * back at once.
+   */
   laid(watchId: number, cancel: () => void): void {
     if (this.#state.type === 'closed') cancel()
     else this.#watches.set(watchId, cancel)

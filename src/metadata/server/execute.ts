@@ -1,4 +1,5 @@
-// One request against the tree: from the wire's words to the tree's and back. Nothing is thrown: an error is a result.
+// One request against the tree: from the wire's words to the tree's and back. Nothing is thrown: an
+// error is a result.
 
 import { QuireError, messageOf } from '../../errors.ts'
 import { metadataErrorNumber, metadataLimits } from '../../wire/metadata-messages.ts'
@@ -85,7 +86,7 @@ function checkMulti({ operations }: { operations: readonly MultiOperation[] }): 
   if (operations.length > multiLimits.operations || bytes > metadataLimits.frameBytes) {
     throw new QuireError(
       'QUIRE_FRAME_TOO_LARGE',
-      `a multi has at most ${multiLimits.operations} operations, and its paths fit one frame: nothing was done`,
+      `a multi has at most ${multiLimits.operations} operations, and paths for one frame: not done`,
       { facts: { operations: operations.length } },
     )
   }
@@ -127,8 +128,9 @@ async function multiRead(
 }
 
 /**
- * Lays a watch of an earlier connection again, or tells it at once if its node does not look as the client saw it last. Zxids
- * are compared for equality: whatever happened to the node has changed them, and no other order of events can.
+ * Lays a watch of an earlier connection again, or tells it at once if its node does not look as the
+ * client saw it last. Zxids are compared for equality: whatever happened to the node has changed
+ * them, and no other order of events can.
  */
 async function layAgain(execution: Execution, laid: WireWatch): Promise<void> {
   const { tree, connection } = execution
@@ -156,7 +158,10 @@ async function zxidNow(tree: ServedTree, laid: WireWatch, watch: TreeWatch): Pro
   }
 }
 
-/** A watch on its way from the tree to the client: the tree may tell it before the read that lays it has returned. */
+/**
+ * A watch on its way from the tree to the client: the tree may tell it before the read that lays it
+ * has returned.
+ */
 class Watching {
   readonly #execution: Execution
   readonly #watchId: number
@@ -188,7 +193,7 @@ class Watching {
 function checkWatches(connection: ServerConnection): void {
   if (connection.watchesLeft > 0) return
   const text =
-    'this session has as many watches as the server keeps for one: read without, or use another session'
+    'the server keeps no more watches for this session: read without one, or use another session'
   throw new QuireError('QUIRE_BACKPRESSURE', text)
 }
 

@@ -1,4 +1,5 @@
-// Serves a tree to the connections of metadata clients: sessions, and which connection each of them is on.
+// Serves a tree to the connections of metadata clients: sessions, and which connection each of them
+// is on.
 //
 // I1. A session is on one connection at most: the newest that showed its password.
 // I2. Expiry is a command of the tree. What this server decides alone is only when to propose it.
@@ -40,7 +41,10 @@ export interface MetadataServerOptions {
 export interface MetadataServer extends AsyncDisposable {
   /** Takes a connection over whose first bytes are `QRM1` behind a length. */
   accept(connection: Connection, firstChunk: Buffer): void
-  /** Ends all connections; sessions live on in the tree until they expire or another server has them. */
+  /**
+   * Ends all connections; sessions live on in the tree until they expire or another server has
+   * them.
+   */
   close(): Promise<void>
 }
 
@@ -195,7 +199,10 @@ class Server implements MetadataServer, ConnectionHost {
     this.#tracker.forget(sessionId)
   }
 
-  /** Its end could not be committed: it is proposed again, and until then nobody gets the session (I3). */
+  /**
+   * Its end could not be committed: it is proposed again, and until then nobody gets the session
+   * (I3).
+   */
   #endLater(sessionId: bigint): void {
     if (!this.#closing) this.#tracker.track(sessionId, this.limits.timeoutMsLeast)
   }

@@ -1,7 +1,9 @@
-// When each session was last heard, and which have been silent for too long. One timer for all of them.
+// When each session was last heard, and which have been silent for too long. One timer for all of
+// them.
 //
-// A server that has just started, or whose loop stood still, grants time: what a client sent meanwhile may lie unread in a
-// socket, and an ephemeral that goes early does harm, one that goes late does none.
+// A server that has just started, or whose loop stood still, grants time: what a client sent
+// meanwhile may lie unread in a socket, and an ephemeral that goes early does harm, one that goes
+// late does none.
 
 import type { Clock, Timer, Timers } from '../../io/time.ts'
 

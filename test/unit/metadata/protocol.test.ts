@@ -1,4 +1,5 @@
-// The client and the server of the metadata protocol together, over a network in memory and on a clock that the test moves.
+// The client and the server of the metadata protocol together, over a network in memory and on a
+// clock that the test moves.
 
 import t from 'tap'
 import { QuireError } from '../../../src/errors.ts'
