@@ -22,10 +22,10 @@ metadataSuite(t, {
       store,
       breakConnections: () => bench.network.breakAll(),
       async settle(promise) {
-        let settled = false
-        const note = (): void => void (settled = true)
+        const state = { settled: false }
+        const note = (): void => void (state.settled = true)
         void promise.then(note, note)
-        while (!settled) await bench.time.advance(20)
+        while (!state.settled) await bench.time.advance(20)
         return promise
       },
       close: () => store.close(),
