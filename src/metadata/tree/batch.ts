@@ -89,6 +89,8 @@ export class Batch {
   }
 
   #absorb(applied: Applied, zxid: number): void {
+    // What changes nothing takes no number: it would depend on what it was grouped with.
+    if (applied.rows.size === 0 && !applied.session) return
     this.#zxid = zxid
     for (const [path, row] of applied.rows) {
       const earlier = this.#rows.get(path)

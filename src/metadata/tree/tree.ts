@@ -298,8 +298,7 @@ export class Tree implements AsyncDisposable {
       await this.#inTime(store.commit(changes))
       this.#reads.show(batch.before)
     }
-    // A group that changed nothing takes no number: one that is shown is durable.
-    if (changes) this.#zxid = batch.zxid
+    this.#zxid = batch.zxid
     for (const event of batch.events) this.#watches.fire(event)
     batch.tellEnded()
     for (const [index, { bytes, resolve, reject }] of group.entries()) {
