@@ -8,7 +8,7 @@ export const defaults = {
   /** Only this machine can reach a node until somebody says otherwise; port 0 takes a free one. */
   listen: '127.0.0.1:0',
   /** Big enough that a roll is rare, small enough that four of them fit in memory. */
-  segmentBytes: 67_108_864,
+  segmentBytes: 33_554_432,
   /** Silence after which a session's ephemerals go: long enough for a stop-the-world pause, short enough to notice a death. */
   sessionTimeoutMs: 10_000,
   /** How often deleted ledgers are looked for; space comes back within two rounds. */

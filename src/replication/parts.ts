@@ -20,7 +20,7 @@ export interface LedgerClientOptions {
   readonly pendingEntriesMax?: number
   /** Payload bytes not acknowledged, of one writer. Default 16 MiB. */
   readonly pendingBytesMax?: number
-  /** Acknowledged entries, and their bytes, kept for one slow member before it is left behind. Defaults 4096, 16 MiB. */
+  /** Acknowledged entries, and their bytes, kept for slow members before they set the pace. Defaults 12,288, 16 MiB. */
   readonly keptEntriesMax?: number
   readonly keptBytesMax?: number
   /** Default 1 MiB. */
@@ -52,7 +52,7 @@ export const defaultOptions: Required<LedgerClientOptions> = {
   speculateAfterMs: 1_000,
   pendingEntriesMax: 4_096,
   pendingBytesMax: 16 * 1_048_576,
-  keptEntriesMax: 4_096,
+  keptEntriesMax: 12_288,
   keptBytesMax: 16 * 1_048_576,
   entryBytesMax: 1_048_576,
   readAheadBytes: 4 * 1_048_576,

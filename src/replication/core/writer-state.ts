@@ -23,7 +23,7 @@ export type EndReason =
 export interface WriterLimits {
   /** Entries in the ring, a power of two. */
   readonly capacity: number
-  /** Entries that are acknowledged and that a slow member still lacks: beyond, it is left behind. */
+  /** Entries that are confirmed and that a slow member still lacks: at so many, it sets the pace. */
   readonly keptEntriesMax: number
   readonly keptBytesMax: number
   /** Silence of a member about one entry. */

@@ -226,25 +226,35 @@ function fail(state: WriterState, index: number): void {
 function settle(state: WriterState, effects: WriterEffects): void {
   if (state.end !== undefined) return
   scan(state)
-  shedSlow(state)
   state.delayed &= ~(state.phase === 'choosing' ? state.handling : 0)
   if (state.delayed !== 0 && state.phase === 'idle') choose(state, effects)
 }
 
-/** W1. The one place where an entry becomes confirmed. */
+/**
+ * W1. The one place where an entry becomes confirmed. A member that answers, only later than the others, sets the pace once so
+ * much is kept for it: nothing more is confirmed until it catches up, or is silent for too long and fails.
+ */
 function scan(state: WriterState): void {
-  while (!state.gated && state.lac < state.lap) {
-    const entryId = state.lac + 1
-    const slot = slotOf(state, entryId)
-    const members = (state.acked[slot] ?? 0) & writeSet(state.quorum, entryId)
-    if (popcount(members) < state.quorum.ackQuorumSize) break
-    const bytes = state.payloadBytes[slot] ?? 0
-    state.lac = entryId
-    state.pendingBytes -= bytes
-    state.keptBytes += bytes
-    state.confirmedBytes += bytes
+  for (let before = -2; before !== state.lac;) {
+    before = state.lac
+    advanceHead(state)
+    while (!state.gated && state.lac < state.lap && hasRoomToKeep(state)) {
+      const entryId = state.lac + 1
+      const slot = slotOf(state, entryId)
+      const members = (state.acked[slot] ?? 0) & writeSet(state.quorum, entryId)
+      if (popcount(members) < state.quorum.ackQuorumSize) break
+      const bytes = state.payloadBytes[slot] ?? 0
+      state.lac = entryId
+      state.pendingBytes -= bytes
+      state.keptBytes += bytes
+      state.confirmedBytes += bytes
+    }
   }
-  advanceHead(state)
+}
+
+function hasRoomToKeep(state: WriterState): boolean {
+  const { keptEntriesMax, keptBytesMax } = state.limits
+  return state.lac + 1 - state.head < keptEntriesMax && state.keptBytes < keptBytesMax
 }
 
 function advanceHead(state: WriterState): void {
@@ -253,17 +263,6 @@ function advanceHead(state: WriterState): void {
     if ((targets(state, state.head) & ~(state.acked[slot] ?? 0)) !== 0) break
     state.keptBytes -= state.payloadBytes[slot] ?? 0
     state.head += 1
-  }
-}
-
-/** Bounded memory for a slow member: beyond it, the member has failed. */
-function shedSlow(state: WriterState): void {
-  const { keptEntriesMax, keptBytesMax } = state.limits
-  if (state.head > state.lac) return
-  if (state.lac + 1 - state.head <= keptEntriesMax && state.keptBytes <= keptBytesMax) return
-  const lacking = targets(state, state.head) & ~(state.acked[slotOf(state, state.head)] ?? 0)
-  for (let index = 0; index < state.quorum.ensembleSize; index += 1) {
-    if ((lacking & (1 << index)) !== 0) fail(state, index)
   }
 }
 
