@@ -30,6 +30,8 @@ const layers: Record<string, readonly string[]> = {
   admin: ['embedded', 'snapshot', 'replication', 'bookie', 'metadata', 'wire', 'io'],
 }
 const sharedByAll = new Set(['src/errors.ts', 'src/invariant.ts'])
+/** The command line is a program like any other: it stands on the public face. */
+const publicFace = 'src/index.ts'
 
 const layerOf = (path: string): string => path.split('/')[1] ?? ''
 
@@ -39,6 +41,7 @@ function layerProblems(file: SourceFile): string[] {
   const problems: string[] = []
   for (const { target } of importsOf(file)) {
     if (!target.startsWith('src/') || sharedByAll.has(target)) continue
+    if (layer === 'admin' && target === publicFace) continue
     const other = layerOf(target)
     if (layer !== other && allowed && !allowed.includes(other)) {
       problems.push(`${file.path}: ${layer} must not import ${target}`)
@@ -185,10 +188,10 @@ t.test('every source file is reached from an entry', (t) => {
 
 t.test('functions are short and take few parameters', (t) => {
   // Held by the linter, which parses: 60 lines a function; 3 parameters, then an options object. Where bytes are handled
-  // on hot paths (wire, bookie, replication, io) ranges are passed as plain numbers, since an object for each entry costs.
+  // on hot paths (wire, bookie, replication, io) ranges are passed as plain numbers, since an object for each entry costs. The metadata contract's calls end in options of their own.
   const run = (...args: string[]): string => {
     try {
-      return execFileSync('oxlint', ['-c', 'test/tidy.oxlintrc.json', ...args], {
+      return execFileSync('oxlint', ['-c', '.oxlintrc.tidy.json', ...args], {
         cwd: root,
         encoding: 'utf8',
       })

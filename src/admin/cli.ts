@@ -48,8 +48,9 @@ function version(): string {
   for (const place of ['../package.json', '../../package.json']) {
     try {
       const text = readFileSync(new URL(place, import.meta.url), 'utf8')
-      const { name, version } = JSON.parse(text) as { name?: string; version?: string }
-      if (name === 'quire-log' && version !== undefined) return version
+      const found: unknown = JSON.parse(text)
+      const { name, version } = { name: '', version: '', ...Object(found) }
+      if (name === 'quire-log') return String(version)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
     }

@@ -75,22 +75,26 @@ function onLedgers(
   const { io, logger, owner, stateDirectory } = parts
   const logs = createLogs({ ...io, ledgers, records, logger, owner })
   const names = new OpenNames()
-  const { replica } = createReplicas({ logs, names })
-  const close = async (): Promise<void> => {
-    await names.close()
-    await logs.close()
+  const replicas = createReplicas({ logs, names })
+  const directory = stateDirectory ?? ''
+  const databases = createDatabases({ logs, names, states: io.states, directory })
+  return {
+    log: (name, options) => logs.log(name, options),
+    replica: (name, machine, options) => replicas.replica(name, machine, options),
+    async database(name, definition, options) {
+      if (stateDirectory === undefined) throw noDirectory()
+      await io.files.makeDirectory(stateDirectory)
+      return databases.database(name, definition, options)
+    },
+    async close() {
+      await names.close()
+      await logs.close()
+    },
   }
-  if (stateDirectory === undefined) return { log: logs.log, replica, database: noDirectory, close }
-  const databases = createDatabases({ logs, names, states: io.states, directory: stateDirectory })
-  const database: Databases['database'] = async (name, definition, options) => {
-    await io.files.makeDirectory(stateDirectory)
-    return databases.database(name, definition, options)
-  }
-  return { log: logs.log, replica, database, close }
 }
 
-const noDirectory: Databases['database'] = async () => {
-  throw new QuireError(
+function noDirectory(): QuireError {
+  return new QuireError(
     'QUIRE_BAD_OPTION',
     'a database keeps a local file: say where with connect(uri, { dir: "./state" })',
     { facts: { option: 'dir' } },

@@ -122,8 +122,11 @@ export class RenewedSession implements MetadataSession {
 
   #watch(session: MetadataSession): void {
     this.#sessionId = session.sessionId
-    void session.ended.then((how) => {
-      if (how === 'expired' && !this.#closed) void this.#renew().catch(() => undefined)
-    })
+    void this.#renewAtExpiry(session)
+  }
+
+  async #renewAtExpiry(session: MetadataSession): Promise<void> {
+    const how = await session.ended
+    if (how === 'expired' && !this.#closed) this.#renew().catch(() => undefined)
   }
 }

@@ -75,5 +75,5 @@ function bigintsAsText(_key: string, value: unknown): unknown {
 
 function stackOf(error: unknown): string | undefined {
   if (error === undefined) return undefined
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return error instanceof Error ? (error.stack ?? error.message) : messageOf(error)
 }

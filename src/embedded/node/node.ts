@@ -73,7 +73,7 @@ async function start(
   const registration = new Registration({
     io,
     logger,
-    openSession: metadata.openSession,
+    openSession: () => metadata.openSession(),
     endpoint: { bookieId: store.identity.bookieId, ...listener.address },
     isReadOnly: () => bookie.isReadOnly,
   })

@@ -71,12 +71,15 @@ export class Registration {
 
   async #open(): Promise<MetadataSession> {
     const session = await this.#parts.openSession()
-    void session.ended.then(() => {
-      if (this.#session !== session) return
-      this.#session = undefined
-      this.#mode = undefined
-    })
+    void this.#forgetAtEnd(session)
     return session
+  }
+
+  async #forgetAtEnd(session: MetadataSession): Promise<void> {
+    await session.ended
+    if (this.#session !== session) return
+    this.#session = undefined
+    this.#mode = undefined
   }
 
   #wanted(): 'writable' | 'read-only' {
