@@ -7,3 +7,7 @@ export type { SimulatedNode, SimulatedProcess } from './node.ts'
 export type { ThreadPrograms } from './threads.ts'
 export { createSimulatedStateStores, type SimulatedStateStores } from './state-store.ts'
 export { createSimulatedTreeStores } from './tree-store.ts'
+export {
+  createMemoryMetadata,
+  type MemoryMetadataOptions,
+} from '../metadata/memory/memory-metadata.ts'
