@@ -1,5 +1,6 @@
-// What stands on a journal, as small as it can be: it remembers what was appended, what was reported durable, and after a
-// start what was replayed. Payloads are functions of their ids, so that wrong bytes are seen.
+// What stands on a journal, as small as it can be: it remembers what was appended, what was
+// reported durable, and after a start what was replayed. Payloads are functions of their ids, so
+// that wrong bytes are seen.
 import { recordTypes } from '../../src/bookie/journal/contract.ts'
 import type {
   BookieJournal,

@@ -52,7 +52,7 @@ export async function checkLedgerDirectories(
   if (first !== undefined) throw mismatch(first, `${first} is empty, and a ledger disk is missing`)
   throw mismatch(
     directories.join(', '),
-    `${missing.length} of the ledger directories of this bookie are not among ${directories.join(', ')}`,
+    `${missing.length} of this bookie's ledger directories are not among ${directories.join(', ')}`,
   )
 }
 

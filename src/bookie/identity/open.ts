@@ -38,7 +38,7 @@ export interface BookieStoreOptions {
   readonly logger: Logger
   /** Where the journal and the superblock are; created if it is not there. */
   readonly directory: string
-  /** On the ledger disks. Created for a new bookie; later each must be there and carry its identity. */
+  /** On the ledger disks. Created for a new bookie; later each must be there, with its identity. */
   readonly ledgerDirectories: readonly string[]
   /** What the journal holds is replayed into it before this resolves. */
   readonly owner: JournalOwner
@@ -47,7 +47,7 @@ export interface BookieStoreOptions {
    * a bookie); answers with what the metadata says. For a new bookie it makes the id up.
    */
   readonly checkIdentity: (onDisk: BookieIdentity | undefined) => Promise<KnownIdentity>
-  /** Size of a segment file, a multiple of 4096, and of the memory of each arena. Default 64 MiB. */
+  /** Size of a segment file and of an arena, a multiple of 4096. Default 64 MiB. */
   readonly segmentBytes?: number | undefined
   /** Segments whose bytes are in memory, at least 2. Default 4. */
   readonly arenas?: number | undefined
@@ -74,10 +74,11 @@ const reserveBytesMin = 6 * blockBytes
 
 /**
  * Opens a bookie's directories. Fails, having changed nothing that counts, with
- * QUIRE_DIRECTORY_IN_USE, QUIRE_DIRECTORY_POISONED, QUIRE_DIRECTORY_MISSING, QUIRE_DIRECTORY_DENIED;
- * QUIRE_SUPERBLOCK_CORRUPT, QUIRE_IDENTITY_UNKNOWN, QUIRE_IDENTITY_MISMATCH, QUIRE_STALE_DISK,
- * QUIRE_RANGE_LOST; QUIRE_DISK_FULL; QUIRE_FSYNC_FAILED, after which this process cannot open the
- * directory again; and with whatever `checkIdentity` fails with.
+ * QUIRE_DIRECTORY_IN_USE, QUIRE_DIRECTORY_POISONED, QUIRE_DIRECTORY_MISSING,
+ * QUIRE_DIRECTORY_DENIED; QUIRE_SUPERBLOCK_CORRUPT, QUIRE_IDENTITY_UNKNOWN,
+ * QUIRE_IDENTITY_MISMATCH, QUIRE_STALE_DISK, QUIRE_RANGE_LOST; QUIRE_DISK_FULL;
+ * QUIRE_FSYNC_FAILED, after which this process cannot open the directory again; and with whatever
+ * `checkIdentity` fails with.
  */
 export async function openBookieStore(options: BookieStoreOptions): Promise<BookieStore> {
   const settings = settingsOf(options)
@@ -129,7 +130,6 @@ async function open(
     if (areNew) await io.files.makeDirectory(ledgers)
     if (ledgers !== directory) locks.push(await io.files.lock(ledgers))
   }
-  if (!isNew) await store.confirm()
   await claim(options, store, { block, known })
   const superblock = store
   const journal = await startJournal({
@@ -197,8 +197,8 @@ function checkKnown(block: Superblock | undefined, known: KnownIdentity, directo
     if (!known.isKnown) return
     throw new QuireError(
       'QUIRE_IDENTITY_UNKNOWN',
-      `${directory} is empty, but the cluster knows bookie ${known.bookieId}: mount the disk that ` +
-        'it wrote to, or join as a new bookie, whose entries are then copied from the others',
+      `${directory} is empty, but the cluster knows bookie ${known.bookieId}: mount the disk ` +
+        'that it wrote to, or join as a new bookie, whose entries are then copied from the others',
       { facts },
     )
   }

@@ -35,6 +35,12 @@ export class SuperblockStore {
   readonly #directory: string
   #current: Superblock | undefined
   #slot: number
+  /**
+   * What was read at start may be known to the system and not to the disk, where a sync of an
+   * earlier process failed: so the first superblock of a start replaces the other file as a whole,
+   * by a rename, and at no moment is there less than one that is durable.
+   */
+  #isDoubtful = true
   #writing = false
 
   constructor(
@@ -62,14 +68,6 @@ export class SuperblockStore {
   }
 
   /**
-   * Writes what was read over itself, once at each start. What a failed sync of an earlier process
-   * left may be known to the system and not to the disk; the next write goes over the other file.
-   */
-  async confirm(): Promise<void> {
-    await writeSlot(this.#files, this.#path(this.#slot), encodeSuperblock(this.current))
-  }
-
-  /**
    * Durable on return. After a failure the one before counts; QUIRE_DISK_FULL and QUIRE_IO may be
    * tried again.
    */
@@ -82,7 +80,10 @@ export class SuperblockStore {
     this.#writing = true
     try {
       const slot = 1 - this.#slot
-      await writeSlot(this.#files, this.#path(slot), encodeSuperblock(block))
+      const bytes = encodeSuperblock(block)
+      if (this.#isDoubtful) await publishFile(this.#files, this.#path(slot), bytes)
+      else await writeSlot(this.#files, this.#path(slot), bytes)
+      this.#isDoubtful = false
       this.#slot = slot
       this.#current = block
     } finally {

@@ -47,11 +47,11 @@ function recordSeed(seed: number, at: number): number {
   return (seed ^ (at >>> 3)) >>> 0
 }
 
-//  0       4      5       6          8                16           20         24           28
-//  +-------+------+-------+----------+----------------+------------+----------+------------+-----------+
-//  | magic | type | flags | reserved | sequence (i64) | payload    | prefix   | payload    | header    |
-//  | QREC  |      |       |          |                | length     | checksum | checksum   | checksum  |
-//  +-------+------+-------+----------+----------------+------------+----------+------------+-----------+
+//  0       4      5       8                16        20         24         28         32
+//  +-------+------+-------+----------------+---------+----------+----------+----------+---------
+//  | magic | type | zeros | sequence (i64) | payload | prefix   | payload  | header   | payload
+//  | QREC  |      |       |                | length  | checksum | checksum | checksum |
+//  +-------+------+-------+----------------+---------+----------+----------+----------+---------
 
 /**
  * Writes source[start, end) as a record at offset `at`; returns the offset behind it. The checksums

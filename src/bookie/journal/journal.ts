@@ -187,7 +187,7 @@ export class Journal implements BookieJournal {
     return next
   }
 
-  /** Where records of a kind must end in the active segment: everything is free to all before a roll. */
+  /** Where records must end in the active segment: all of it is free when there is a next one. */
   #limit(urgent: boolean): number {
     const { reserveBytes } = this.#parts.limits
     const { fileBytes } = this.#active
@@ -390,7 +390,7 @@ export const retryMs = 1000
 function voidPlace(slot: number, offset8: number): QuireError {
   return new QuireError(
     'QUIRE_JOURNAL_CORRUPT',
-    `there is no record at offset ${offset8 * 8} of journal slot ${slot}: its segment was given back`,
+    `there is no record at offset ${offset8 * 8} of slot ${slot}: its segment was given back`,
     { facts: { slot, offset: offset8 * 8 } },
   )
 }

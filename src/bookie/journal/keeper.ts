@@ -52,7 +52,7 @@ export class Keeper implements Housekeeping {
   #isWaiting = false
   #isClosing = false
 
-  constructor(parts: KeeperParts, journal: Journal, spares: readonly number[]) {
+  constructor(parts: KeeperParts, journal: Journal, spares: Iterable<number>) {
     this.#parts = parts
     this.#journal = journal
     this.#spares = [...spares]
@@ -163,7 +163,7 @@ export class Keeper implements Housekeeping {
     return slot
   }
 
-  /** Memory for an image: free, new, or taken from the oldest complete segment that nobody holds. */
+  /** Memory for an image: free, new, or from the oldest complete segment that nobody holds. */
   #takeArena(): Uint8Array | undefined {
     const free = this.#arenas.pop()
     if (free !== undefined) return free

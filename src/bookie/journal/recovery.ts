@@ -1,6 +1,6 @@
-// What start-up makes of what it finds, as a table. Two questions decide everything: can it be read,
-// and is it proven that it was durable? A record is proven durable by a later batch that says so
-// (each carries the durable sequence of its time), by the superblock, or by a sealed segment.
+// What start-up makes of what it finds, as a table. Two questions decide everything: can it be
+// read, and is it proven that it was durable? A record is proven durable by a later batch that says
+// so (each carries the durable sequence of its time), by the superblock, or by a sealed segment.
 //
 // R1 What was proven durable is served, or the start is refused. R2 What is not proven durable and
 // can be read is written anew and synced before it is served. R3 What cannot be read and is not
@@ -27,8 +27,8 @@ export interface Finding {
 
 /**
  * `keep`: replay it. `mark`: replay it, reads of the damaged entries answer "cannot tell".
- * `rewrite`: the tail, write it anew. `cut`: a torn tail, or nothing. `done`: the segment ends here.
- * `lost`: refuse to start.
+ * `rewrite`: the tail, write it anew. `cut`: a torn tail, or nothing. `done`: the segment ends
+ * here. `lost`: refuse to start.
  */
 export type Action = 'keep' | 'mark' | 'rewrite' | 'cut' | 'done' | 'lost'
 

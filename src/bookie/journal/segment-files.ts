@@ -151,7 +151,9 @@ export async function findSpares(
   return spares
 }
 
-/** A start writes one batch, at most, before the superblock names its segment; see `carriedBatches`. */
+/**
+ * A start writes one batch, at most, before the superblock names its segment: `carriedBatches`.
+ */
 async function isLater(
   loader: FileLoader,
   path: string,

@@ -1,4 +1,4 @@
-// From a directory to a journal that serves. In this order, each step repeatable after a crash in it:
+// From a directory to a journal that serves. Each step can be repeated after a crash in it:
 //
 // 1 what sealed segments hold is checked and replayed; 2 the segments that may have been written to
 // are scanned, and recovery.ts decides; 3 a tail that is not proven durable is written to a new

@@ -138,7 +138,7 @@ t.test(
       torn += 1
       const scan = scanSegment(bytes, seed, bytes.length)
       t.same(listed(bytes, seed).length, 23, `sector ${missing}`)
-      // Without the sector of the torn batch's end nothing proves the one before: it is written anew.
+      // Without the sector of its end nothing proves the batch before: it is written anew.
       const outcome = recoverOpen([{ ...found, scan }], { sealedSequence: 0, durableSequence: 0 })
       t.equal(outcome.lastSequence, 23)
       t.ok([3, 23].includes(outcome.provenSequence))
@@ -222,7 +222,7 @@ t.test('every finding at start fits exactly one row of the table', (t) => {
               const finding: Finding = { file, header, segment, batch, proven, verified }
               t.equal(rowsFor(finding).length, 1, JSON.stringify(finding))
               const action = actionFor(finding)
-              // What is proven durable is never cut off, and what is not is never replayed as it is.
+              // What is proven durable is never cut off; what is not is not replayed as it is.
               const isSealed = segment === 'sealed'
               if (proven) t.not(action, 'cut')
               if (!proven && !isSealed) t.notMatch(action, /^(keep|mark)$/)
@@ -349,9 +349,10 @@ t.test('headers and superblocks: what was written is read, anything else is not'
   for (let at = 0; at < bytes.length; at += 512) {
     const torn = Buffer.from(bytes)
     torn.fill(0, at, at + 512)
-    older.copy(torn, at, at, at + 512)
+    older.copy(torn, at, Math.min(at, older.length), at + 512)
     const read = decodeSuperblock(torn)
-    t.ok(read === undefined || torn.equals(bytes), `torn at ${at}`)
+    // The old one may still be whole; never is there a mixture.
+    t.ok([undefined, 10].includes(read?.sequence) || torn.equals(bytes), `torn at ${at}`)
   }
   t.equal(decodeSuperblock(Buffer.alloc(16384)), undefined)
   t.equal(decodeSuperblock(Buffer.alloc(0)), undefined)
