@@ -1,8 +1,12 @@
-// Calls that a signal may abandon. What was sent is not called back: an aborted write may have been made.
+// Calls that a signal may abandon. What was sent is not called back: an aborted write may have been
+// made.
 
 import { abortedError } from '../errors.ts'
 
-/** Rejects with QUIRE_ABORTED at once when the signal is or becomes aborted, while `work` goes on unheard. */
+/**
+ * Rejects with QUIRE_ABORTED at once when the signal is or becomes aborted, while `work` goes on
+ * unheard.
+ */
 export async function withSignal<T>(
   signal: AbortSignal | undefined,
   work: () => Promise<T>,

@@ -27,7 +27,9 @@ export interface ClusterOptions extends CallOptions {
   readonly layout?: LedgerLayout
 }
 
-/** Makes a cluster, all of it or nothing. QUIRE_NODE_EXISTS when the root is there. Linearizable. */
+/**
+ * Makes a cluster, all of it or nothing. QUIRE_NODE_EXISTS when the root is there. Linearizable.
+ */
 export async function createCluster(
   session: MetadataSession,
   options: ClusterOptions & { random: Random },
@@ -47,7 +49,10 @@ export async function createCluster(
   return { root, layout, instanceId }
 }
 
-/** The cluster at the root, undefined when there is none. QUIRE_BAD_METADATA when it is of a kind that we do not know. */
+/**
+ * The cluster at the root, undefined when there is none. QUIRE_BAD_METADATA when it is of a kind
+ * that we do not know.
+ */
 export async function readCluster(
   session: MetadataSession,
   options: ClusterOptions = {},
@@ -64,8 +69,8 @@ export async function readCluster(
 }
 
 /**
- * The cluster at the root, made if there was none, whoever makes it. A root of Java's `initnewcluster` that has no LAYOUT yet
- * is given one, as Java's clients would.
+ * The cluster at the root, made if there was none, whoever makes it. A root of Java's
+ * `initnewcluster` that has no LAYOUT yet is given one, as Java's clients would.
  */
 export async function ensureCluster(
   session: MetadataSession,

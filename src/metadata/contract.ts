@@ -1,9 +1,10 @@
-// The metadata contract: ZooKeeper's data model, wherever the tree lives (memory, SQLite on one node, Raft, a real
-// ZooKeeper). BookKeeper's managers are written once on top of it.
+// The metadata contract: ZooKeeper's data model, wherever the tree lives (memory, SQLite on one
+// node, Raft, a real ZooKeeper). BookKeeper's managers are written once on top of it.
 //
-// Promises of every implementation: writes are linearizable and ordered; a session sees its own writes; a watch tells each
-// change after the read that laid it, exactly once and before any read of the same session shows the new value; an
-// operation whose answer was lost fails with QUIRE_METADATA_UNAVAILABLE (outcome unknown), never as "not done".
+// Promises of every implementation: writes are linearizable and ordered; a session sees its own
+// writes; a watch tells each change after the read that laid it, exactly once and before any read
+// of the same session shows the new value; an operation whose answer was lost fails with
+// QUIRE_METADATA_UNAVAILABLE (outcome unknown), never as "not done".
 
 export type CreateMode =
   | 'persistent'
@@ -36,7 +37,10 @@ export interface CallOptions {
 }
 
 export interface ReadOptions extends CallOptions {
-  /** Read at least everything that was committed anywhere before this call. Default false: a session's own view. */
+  /**
+   * Read at least everything that was committed anywhere before this call. Default false: a
+   * session's own view.
+   */
   readonly linearizable?: boolean
   /** Called once, at the next change of what was read. */
   readonly watch?: ((event: WatchEvent) => void) | undefined
@@ -83,9 +87,14 @@ export const anyVersion = -1
 /**
  * One session on a tree. Paths are absolute, `/` separated, without a slash at the end.
  *
- * Errors: QUIRE_NO_NODE, QUIRE_NODE_EXISTS, QUIRE_BAD_VERSION, QUIRE_NOT_EMPTY, QUIRE_NO_CHILDREN_FOR_EPHEMERALS,
- * QUIRE_BAD_PATH, QUIRE_UNSUPPORTED, QUIRE_SESSION_EXPIRED, QUIRE_METADATA_UNAVAILABLE, QUIRE_CLOSED, QUIRE_ABORTED; each
- * with `facts.path`.
+ * Errors: QUIRE_NO_NODE, QUIRE_NODE_EXISTS, QUIRE_BAD_VERSION, QUIRE_NOT_EMPTY,
+ * QUIRE_NO_CHILDREN_FOR_EPHEMERALS, QUIRE_BAD_PATH, QUIRE_FRAME_TOO_LARGE (data of more than
+ * 1,048,575 bytes), QUIRE_BAD_OPTION (no time to live), QUIRE_UNSUPPORTED, each with `facts.path`;
+ * QUIRE_SESSION_EXPIRED, QUIRE_BACKPRESSURE (nothing was done), QUIRE_METADATA_UNAVAILABLE,
+ * QUIRE_CLOSED, QUIRE_ABORTED (a write that was on its way may have been made).
+ *
+ * Calls take their bytes when they are made. Reads come behind the session's own writes made
+ * before them.
  */
 export interface MetadataSession extends AsyncDisposable {
   readonly sessionId: bigint

@@ -1,4 +1,5 @@
-// Bookies' cookies in the metadata (metadata 2.5, 4.6): which identity is known to the cluster, and with which directories.
+// Bookies' cookies in the metadata (metadata 2.5, 4.6): which identity is known to the cluster, and
+// with which directories.
 
 import { decodeCookie, encodeCookie } from '../wire/cookie.ts'
 import type { Cookie } from '../wire/cookie.ts'

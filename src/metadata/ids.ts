@@ -1,5 +1,6 @@
-// New ledger ids, as Java's clients make them beside us (metadata 3.2): the number of a sequential node below `idgen`, and once
-// those are used up, below one of the directories of `idgen-long`, which give the high bits.
+// New ledger ids, as Java's clients make them beside us (metadata 3.2): the number of a sequential
+// node below `idgen`, and once those are used up, below one of the directories of `idgen-long`,
+// which give the high bits.
 
 import { QuireError } from '../errors.ts'
 import type { LedgerLayout } from '../wire/cluster-records.ts'
@@ -102,7 +103,10 @@ export class LedgerIds {
     }
   }
 
-  /** The next number below a prefix; undefined when they are used up, or when the directory has gone. */
+  /**
+   * The next number below a prefix; undefined when they are used up, or when the directory has
+   * gone.
+   */
   async #number(
     prefix: string,
     options: CallOptions & { parents?: boolean },

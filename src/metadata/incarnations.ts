@@ -1,4 +1,5 @@
-// How often each of our bookies was started, outside BookKeeper's root: an older copy of a bookie's disk is recognised by it.
+// How often each of our bookies was started, outside BookKeeper's root: an older copy of a bookie's
+// disk is recognised by it.
 
 import { QuireError } from '../errors.ts'
 import type { CallOptions, MetadataSession } from './contract.ts'
@@ -17,8 +18,9 @@ export async function readIncarnation(
 }
 
 /**
- * Records that the bookie runs as this incarnation. QUIRE_STALE_DISK when a higher one is there: then this disk is older than
- * what the bookie has promised. An equal or a lower one there is fine, and so is none.
+ * Records that the bookie runs as this incarnation. QUIRE_STALE_DISK when a higher one is there:
+ * then this disk is older than what the bookie has promised. An equal or a lower one there is fine,
+ * and so is none.
  */
 export async function claimIncarnation(
   session: MetadataSession,
@@ -51,7 +53,8 @@ function stale(claim: { bookieId: string; incarnation: number }, there: number):
   const { bookieId, incarnation } = claim
   return new QuireError(
     'QUIRE_STALE_DISK',
-    `bookie ${bookieId} was started as incarnation ${there} already, this disk only knows ${incarnation}: it is an old copy, start it with the newest disk or as a new bookie`,
+    `incarnation ${there} of bookie ${bookieId} was started before, and this disk only knows ` +
+      `${incarnation}: it is an old copy; start the newest disk, or a new bookie with an empty one`,
     { facts: { bookieId, incarnation, there } },
   )
 }

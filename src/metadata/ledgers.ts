@@ -1,6 +1,8 @@
-// Ledgers in the metadata: BookKeeper's paths and bytes, so that Java's clients and bookies see ours and we see theirs.
+// Ledgers in the metadata: BookKeeper's paths and bytes, so that Java's clients and bookies see
+// ours and we see theirs.
 //
-// A failed read of a list is an error, never the end of the list: bookies delete what is not listed (metadata 3.4).
+// A failed read of a list is an error, never the end of the list: bookies delete what is not listed
+// (metadata 3.4).
 
 import { QuireError } from '../errors.ts'
 import type { Random } from '../io/time.ts'
@@ -173,7 +175,10 @@ class TreeLedgerManager implements LedgerManager {
     })
   }
 
-  /** Buckets that became empty go. The ledger is deleted already: the first that cannot be removed ends it. */
+  /**
+   * Buckets that became empty go. The ledger is deleted already: the first that cannot be removed
+   * ends it.
+   */
   async #removeEmptyAbove(ledger: string, options: CallOptions): Promise<void> {
     try {
       for (let path = parentOf(ledger); path !== this.#root; path = parentOf(path)) {

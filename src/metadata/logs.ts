@@ -6,7 +6,10 @@ import type { Versioned } from './managers.ts'
 import { createWithParents, isMissing, once, readIfThere } from './nodes.ts'
 
 export interface LogRecordManager {
-  /** Undefined when there is none. Linearizable. `watch` is called once at the next change, also at its creation. */
+  /**
+   * Undefined when there is none. Linearizable. `watch` is called once at the next change, also at
+   * its creation.
+   */
   read(
     name: string,
     options?: CallOptions & { watch?: (() => void) | undefined },

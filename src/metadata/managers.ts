@@ -1,4 +1,5 @@
-// What ledger clients and bookies ask of the metadata, in BookKeeper's paths and bytes. Written once, on MetadataSession.
+// What ledger clients and bookies ask of the metadata, in BookKeeper's paths and bytes. Written
+// once, on MetadataSession.
 
 import type { CallOptions } from './contract.ts'
 import type { LedgerMetadata } from '../wire/ledger-metadata.ts'
@@ -9,7 +10,10 @@ export interface Versioned<T> {
 }
 
 export interface LedgerManager {
-  /** Writes new metadata. QUIRE_NODE_EXISTS when the id is taken by another creator (its own, by cToken, is success). */
+  /**
+   * Writes new metadata. QUIRE_NODE_EXISTS when the id is taken by another creator (its own, by
+   * cToken, is success).
+   */
   create(
     ledgerId: bigint,
     metadata: LedgerMetadata,

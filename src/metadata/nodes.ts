@@ -58,8 +58,8 @@ export async function removeIfThere(
 }
 
 /**
- * The node's data, undefined when it is not there. Linearizable. `watch` is called once at the next change, also when that is
- * the node's creation.
+ * The node's data, undefined when it is not there. Linearizable. `watch` is called once at the next
+ * change, also when that is the node's creation.
  */
 export async function readIfThere(
   session: MetadataSession,

@@ -1,4 +1,5 @@
-// Which bookies there are, and the registration of our own: BookKeeper's ephemeral nodes (metadata 4.2 to 4.4).
+// Which bookies there are, and the registration of our own: BookKeeper's ephemeral nodes (metadata
+// 4.2 to 4.4).
 
 import { QuireError } from '../errors.ts'
 import type { Timers } from '../io/time.ts'
@@ -21,8 +22,8 @@ export interface RegistrationManagerOptions {
   /** How long an older session's node is waited for. Default 30,000. */
   readonly waitMs?: number
   /**
-   * Removes an older session's node in place of waiting for its end. Only for a bookie that has proven by its superblock and
-   * incarnation that the older session was its own. Default false.
+   * Removes an older session's node in place of waiting for its end. Only for a bookie that has
+   * proven by its superblock and incarnation that the older session was its own. Default false.
    */
   readonly takeOver?: boolean
 }
@@ -77,7 +78,8 @@ class TreeRegistrationManager implements RegistrationManager {
       throw new QuireError('QUIRE_BAD_OPTION', `${JSON.stringify(bookieId)} is no bookie id`)
     }
     const data = encodeBookieServiceInfo(bookieEndpointInfo(host, port))
-    // The new node comes before the old one goes: a reader may see the bookie in both sets, never in none.
+    // The new node comes before the old one goes: a reader may see the bookie in both sets, never
+    // in none.
     if (mode === 'read-only') await ensure(this.#session, this.#directories[mode], options)
     await this.#lay(this.#path(mode, bookieId), data, options)
     const other = mode === 'writable' ? 'read-only' : 'writable'
@@ -136,7 +138,9 @@ class TreeRegistrationManager implements RegistrationManager {
   ): Promise<void> {
     const late = Promise.withResolvers<never>()
     const timer = this.#timers.after(this.#waitMs, () => {
-      const text = `another session still holds ${path} after ${this.#waitMs} ms: is the bookie running twice?`
+      const text =
+        `another session still holds ${path} after ${this.#waitMs} ms: ` +
+        'is the bookie running twice?'
       late.reject(new QuireError('QUIRE_TIMEOUT', text, { facts: { path } }))
     })
     try {

@@ -1,4 +1,5 @@
-// A session on a tree of this very thread. It lives until it is closed or the tree ends: nobody waits for signs of life.
+// A session on a tree of this very thread. It lives until it is closed or the tree ends: nobody
+// waits for signs of life.
 //
 // Reads wait for the session's own writes that were made before them: a session sees its own order.
 
@@ -107,7 +108,8 @@ export class TreeMetadataSession implements MetadataSession {
     try {
       if (!this.#reason) await this.#tree.endSession(this.sessionId, 'closed')
     } catch (error) {
-      // A tree that was closed has no sessions to end; one that failed ends them when it is opened again.
+      // A tree that was closed has no sessions to end; one that failed ends them when it is opened
+      // again.
       if (!QuireError.is(error, 'QUIRE_CLOSED')) throw error
     } finally {
       this.#ended('closed')

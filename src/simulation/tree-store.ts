@@ -1,6 +1,7 @@
-// The rows of a metadata tree on a simulated disk: what the disk loses, delays or refuses, this store does. One file of
-// records, each a batch with its checksum; a torn last record is none. Opening writes everything into a new file, so that
-// nothing is ever written behind a tail of unknown durability: SQLite's store does the same by a checkpoint.
+// The rows of a metadata tree on a simulated disk: what the disk loses, delays or refuses, this
+// store does. One file of records, each a batch with its checksum; a torn last record is none.
+// Opening writes everything into a new file, so that nothing is ever written behind a tail of
+// unknown durability: SQLite's store does the same by a checkpoint.
 //
 // As with SQLite, a commit is visible to reads before whoever made it is told.
 

@@ -1,8 +1,8 @@
 // Bookie ids, as every process of a cluster checks them (metadata 4.5).
 
 /**
- * What Java accepts. Its pattern has the range `:-_` by accident, hence the brackets and the backslash. Ids that we make
- * have letters, digits and `.`, `_`, `:`, `-` only.
+ * What Java accepts. Its pattern has the range `:-_` by accident, hence the brackets and the
+ * backslash. Ids that we make have letters, digits and `.`, `_`, `:`, `-` only.
  */
 const accepted = /^[a-zA-Z0-9:-_.-]+$/
 

@@ -92,8 +92,8 @@ export function bookieEndpointInfo(host: string, port: number): BookieServiceInf
 }
 
 /**
- * Where a registered bookie listens. An empty record is one of before 4.11: the id itself is the address. QUIRE_BAD_METADATA
- * when neither says it.
+ * Where a registered bookie listens. An empty record is one of before 4.11: the id itself is the
+ * address. QUIRE_BAD_METADATA when neither says it.
  */
 export function bookieAddress(
   bookieId: string,

@@ -1,4 +1,5 @@
-// The small records that describe a cluster: LAYOUT, INSTANCEID, and those of under-replication (metadata 2.1, 2.2, 2.7 to 2.12).
+// The small records that describe a cluster: LAYOUT, INSTANCEID, and those of under-replication
+// (metadata 2.1, 2.2, 2.7 to 2.12).
 
 import { badMetadata, decodeProto, encodeProto, Values } from './proto-schema.ts'
 import type { ProtoField, ProtoMessage } from './proto-schema.ts'
@@ -21,8 +22,8 @@ export function encodeLayout(layout: LedgerLayout): Buffer {
 }
 
 /**
- * Which layout LAYOUT names. Only the class's last name counts, because shaded jars put prefixes before it. Format 1 named
- * a type: its `hierarchical` was the one that is now called legacy.
+ * Which layout LAYOUT names. Only the class's last name counts, because shaded jars put prefixes
+ * before it. Format 1 named a type: its `hierarchical` was the one that is now called legacy.
  */
 export function decodeLayout(bytes: Uint8Array): LedgerLayout {
   const text = Buffer.from(bytes).toString('utf8')
@@ -83,7 +84,10 @@ export function encodeUnderreplicationMark({ replicas, ctimeMs }: Underreplicati
 export function decodeUnderreplicationMark(bytes: Uint8Array): UnderreplicationMark {
   const values = parseText(markFormat, bytes)
   const ctime = values.int('ctime')
-  return { replicas: values.texts('replica'), ctimeMs: ctime === undefined ? undefined : Number(ctime) }
+  return {
+    replicas: values.texts('replica'),
+    ctimeMs: ctime === undefined ? undefined : Number(ctime),
+  }
 }
 
 /** A vote of the auditor's election, or the lock of a ledger: who it is, as text. */
@@ -97,7 +101,9 @@ export function decodeBookieName(bytes: Uint8Array): string | undefined {
 
 const nameFormat = one({ name: 'bookieId', type: 'string' })
 
-/** The time of an auditor's last check, milliseconds since 1970. Binary, in contrast to the others. */
+/**
+ * The time of an auditor's last check, milliseconds since 1970. Binary, in contrast to the others.
+ */
 export function encodeCheckTime(timeMs: number): Buffer {
   return encodeProto(checkFormat, new Values().set('time', BigInt(timeMs)))
 }

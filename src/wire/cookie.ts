@@ -1,4 +1,5 @@
-// A bookie's cookie: at cookies/ID in the metadata and in the file VERSION of its directories (metadata 2.5, 4.6).
+// A bookie's cookie: at cookies/ID in the metadata and in the file VERSION of its directories
+// (metadata 2.5, 4.6).
 
 import { badMetadata, Values } from './proto-schema.ts'
 import type { ProtoMessage } from './proto-schema.ts'
@@ -41,7 +42,9 @@ export function encodeCookie(cookie: Cookie): Buffer {
   return Buffer.from(`${layoutVersion}\n${printText(format, values)}`, 'utf8')
 }
 
-/** Reads layout 3 (lines) and later ones (text). Older ones carry nothing that could be compared. */
+/**
+ * Reads layout 3 (lines) and later ones (text). Older ones carry nothing that could be compared.
+ */
 export function decodeCookie(bytes: Uint8Array): Cookie {
   const at = bytes.indexOf(0x0a)
   const first = Buffer.from(bytes.subarray(0, Math.max(at, 0))).toString('utf8')
@@ -76,7 +79,10 @@ function cookieOfLines(bytes: Uint8Array): Cookie {
   }
 }
 
-/** What differs between the cookie that a bookie ought to have and another one; undefined when they agree. */
+/**
+ * What differs between the cookie that a bookie ought to have and another one; undefined when they
+ * agree.
+ */
 export function cookieDifference(master: Cookie, other: Cookie): string | undefined {
   const indexOf = (cookie: Cookie): string => cookie.indexDirectories ?? cookie.ledgerDirectories
   const rows: readonly [string, string | undefined, string | undefined][] = [

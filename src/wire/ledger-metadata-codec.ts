@@ -1,5 +1,6 @@
-// The bytes of a ledger's metadata, versions 1 to 3 (metadata 2.3). The reader enforces what Java's readers enforce, so that
-// nothing is taken that a Java process could not read; the writer of an update keeps the version that was read.
+// The bytes of a ledger's metadata, versions 1 to 3 (metadata 2.3). The reader enforces what Java's
+// readers enforce, so that nothing is taken that a Java process could not read; the writer of an
+// update keeps the version that was read.
 
 import { isValidBookieId } from './bookie-id.ts'
 import type { LedgerFragment, LedgerMetadata, LedgerState } from './ledger-metadata.ts'
@@ -49,7 +50,10 @@ const ledgerFormat: ProtoMessage = {
 const states = { open: 'OPEN', 'in-recovery': 'IN_RECOVERY', closed: 'CLOSED' } as const
 const digests = { crc32: 'CRC32', crc32c: 'CRC32C', mac: 'HMAC', dummy: 'DUMMY' } as const
 
-/** The metadata as bytes, in its own format version. QUIRE_BAD_METADATA when a reader would refuse them. */
+/**
+ * The metadata as bytes, in its own format version. QUIRE_BAD_METADATA when a reader would refuse
+ * them.
+ */
 export function encodeLedgerMetadata(metadata: LedgerMetadata): Buffer {
   check(metadata)
   const { formatVersion } = metadata
@@ -227,12 +231,16 @@ function decimal(text: string | undefined): number {
   return safe(BigInt(text.replace('+', '')), 'a number')
 }
 
-/** The rules that every Java reader holds (metadata 2.3), and that lengths and positions are not negative. */
+/**
+ * The rules that every Java reader holds (metadata 2.3), and that lengths and positions are not
+ * negative.
+ */
 function check(metadata: LedgerMetadata): LedgerMetadata {
   const { ensembleSize, writeQuorumSize, ackQuorumSize, fragments } = metadata
   if (!(ensembleSize >= writeQuorumSize && writeQuorumSize >= ackQuorumSize)) {
     throw badMetadata(
-      `quorums do not fit: ensemble ${ensembleSize}, write ${writeQuorumSize}, ack ${ackQuorumSize}`,
+      `quorums do not fit: ensemble ${ensembleSize}, write ${writeQuorumSize}, ` +
+        `ack ${ackQuorumSize}`,
     )
   }
   if (ackQuorumSize < 1) throw badMetadata('the ack quorum is empty')

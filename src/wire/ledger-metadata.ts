@@ -4,7 +4,9 @@ export type LedgerState = 'open' | 'in-recovery' | 'closed'
 
 export interface LedgerFragment {
   readonly firstEntryId: number
-  /** Bookie ids; exactly `ensembleSize` of them. The index of a bookie in it decides what it stores. */
+  /**
+   * Bookie ids; exactly `ensembleSize` of them. The index of a bookie in it decides what it stores.
+   */
   readonly ensemble: readonly string[]
 }
 

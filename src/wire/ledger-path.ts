@@ -1,4 +1,5 @@
-// Where a ledger's metadata lies in the tree, and which ledger lies at a path (metadata 3.1, 3.2, 6.1).
+// Where a ledger's metadata lies in the tree, and which ledger lies at a path (metadata 3.1, 3.2,
+// 6.1).
 
 import type { LedgerLayout } from './cluster-records.ts'
 import { badMetadata } from './proto-schema.ts'
@@ -50,7 +51,9 @@ function unmarked(name: string): string {
   throw badMetadata(`${name} is no name of a ledger`)
 }
 
-/** Which children of the root lead to ledgers; `short` and `long` are depths of buckets below them. */
+/**
+ * Which children of the root lead to ledgers; `short` and `long` are depths of buckets below them.
+ */
 export function ledgerBuckets(layout: LedgerLayout): { short: boolean; long: boolean } {
   return {
     short: layout === 'hierarchical' || layout === 'legacyhierarchical',
@@ -58,13 +61,19 @@ export function ledgerBuckets(layout: LedgerLayout): { short: boolean; long: boo
   }
 }
 
-/** The number behind the last dash of a sequential node's name, undefined when it is none of an id generator. */
+/**
+ * The number behind the last dash of a sequential node's name, undefined when it is none of an id
+ * generator.
+ */
 export function sequenceOf(path: string): number | undefined {
   const digits = /-(-?[0-9]{9,10})$/.exec(path)?.[1]
   return digits === undefined ? undefined : Number(digits)
 }
 
-/** The mark of an under-replicated ledger: its id's four groups of 16 bits in hex, then the id in decimal. */
+/**
+ * The mark of an under-replicated ledger: its id's four groups of 16 bits in hex, then the id in
+ * decimal.
+ */
 export function underreplicationPath(root: string, ledgerId: bigint): string {
   const hex = ledgerId.toString(16).padStart(16, '0')
   const groups = [0, 4, 8, 12].map((at) => hex.slice(at, at + 4))

@@ -1,5 +1,6 @@
-// BookKeeper's small protobuf messages (proto2), described by tables, for the metadata: the same table serves the binary form
-// here and the text form in text-format.ts. What is malformed is QUIRE_BAD_METADATA. Not for hot paths.
+// BookKeeper's small protobuf messages (proto2), described by tables, for the metadata: the same
+// table serves the binary form here and the text form in text-format.ts. What is malformed is
+// QUIRE_BAD_METADATA. Not for hot paths.
 
 import { QuireError } from '../errors.ts'
 import { ByteWriter } from './bytes.ts'

@@ -1,5 +1,6 @@
-// Protobuf's text format, as BookKeeper prints it, and everything its readers accept (metadata 2.0). The text is handled as
-// bytes, one character a byte; strings become UTF-8 at the end. What is malformed is QUIRE_BAD_METADATA.
+// Protobuf's text format, as BookKeeper prints it, and everything its readers accept (metadata
+// 2.0). The text is handled as bytes, one character a byte; strings become UTF-8 at the end. What
+// is malformed is QUIRE_BAD_METADATA.
 
 import { badMetadata, requireAll, Values } from './proto-schema.ts'
 import type { ProtoField, ProtoMessage, ProtoValue } from './proto-schema.ts'

@@ -1,5 +1,6 @@
-// What every metadata store owes its users: ZooKeeper's data model, whatever keeps the tree. A product of its own: it takes
-// anything that opens a `MetadataStore`, and works below a path that it makes.
+// What every metadata store owes its users: ZooKeeper's data model, whatever keeps the tree. A
+// product of its own: it takes anything that opens a `MetadataStore`, and works below a path that
+// it makes.
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Test } from 'tap'
@@ -15,7 +16,9 @@ import type {
 
 export interface MetadataUnderTest {
   readonly store: MetadataStore
-  /** Lets the world go on until the promise is settled; for stores whose time does not go by itself. */
+  /**
+   * Lets the world go on until the promise is settled; for stores whose time does not go by itself.
+   */
   readonly settle?: <T>(promise: Promise<T>) => Promise<T>
   /** Cuts what connects the sessions with the tree, where something does. Sessions survive it. */
   readonly breakConnections?: () => void

@@ -1,5 +1,6 @@
-// The metadata tree's rows in SQLite: one connection writes, on a thread of its own; a second, read-only one serves reads on the
-// caller's thread. In WAL mode a reader is never blocked by a commit and sees everything committed before it began.
+// The metadata tree's rows in SQLite: one connection writes, on a thread of its own; a second,
+// read-only one serves reads on the caller's thread. In WAL mode a reader is never blocked by a
+// commit and sees everything committed before it began.
 import { QuireError, errorCodes, type ErrorCode } from '../../errors.ts'
 import type { Thread, Threads } from '../threads.ts'
 import type { TreeBatch, TreeRow, TreeStore, TreeStores } from '../tree-store.ts'
@@ -95,8 +96,8 @@ class Writer {
 }
 
 /**
- * The batch with its bytes in one buffer of their own: a message copies the whole memory behind each view that is in it, be it
- * a chunk of the network.
+ * The batch with its bytes in one buffer of their own: a message copies the whole memory behind
+ * each view that is in it, be it a chunk of the network.
  */
 function packed(batch: TreeBatch): TreeBatch {
   let size = 0

@@ -1,5 +1,5 @@
-// The metadata store's own thread: the one connection that writes. Everything here is synchronous on purpose: a commit or a
-// checkpoint that hangs blocks this thread and nothing else.
+// The metadata store's own thread: the one connection that writes. Everything here is synchronous
+// on purpose: a commit or a checkpoint that hangs blocks this thread and nothing else.
 import { QuireError, messageOf } from '../../errors.ts'
 import type { ThreadPort } from '../threads.ts'
 import type { TreeBatch, TreeRow } from '../tree-store.ts'
@@ -134,17 +134,19 @@ class TreeWriter {
     if (found > formatVersion) {
       throw new QuireError(
         'QUIRE_UNSUPPORTED',
-        `${this.#path} has format ${found}, this release knows ${formatVersion}: start the newer release`,
+        `${this.#path} has format ${found}, this release knows ${formatVersion}: ` +
+          'start the newer release',
         { facts: { path: this.#path, format: found } },
       )
     }
     database.pragma('synchronous = full')
     database.pragma('journal_mode = wal')
-    // Checkpoints are this thread's own, between two commits, so that none of them waits inside a commit.
+    // Checkpoints are this thread's own, between two commits, so that none of them waits inside a
+    // commit.
     database.pragma('wal_autocheckpoint = 0')
     database.exec(schema)
-    // A log that an earlier process left may never have reached the disk, whatever is read of it now: what it holds is written
-    // anew into the file and synced before anybody sees it.
+    // A log that an earlier process left may never have reached the disk, whatever is read of it
+    // now: what it holds is written anew into the file and synced before anybody sees it.
     database.pragma('wal_checkpoint(truncate)')
   }
 
@@ -187,7 +189,10 @@ function valuesOf(row: TreeRow): (string | number | Uint8Array)[] {
   ]
 }
 
-/** A sync that failed has its own code: the whole node must end, and this process not open the directory again. */
+/**
+ * A sync that failed has its own code: the whole node must end, and this process not open the
+ * directory again.
+ */
 function translated(error: unknown, path: string): Error {
   if (/^SQLITE_IOERR_(?:FSYNC|DIR_FSYNC)/.test(systemCode(error))) return syncError(error, path)
   return sqliteError(error, path, 'write')

@@ -1,8 +1,9 @@
-// ZooKeeper's rules, pure: rows in, changed rows, events and a result out. No clock, no chance, no promise.
+// ZooKeeper's rules, pure: rows in, changed rows, events and a result out. No clock, no chance, no
+// promise.
 //
 // I1. A command takes effect whole or not at all; one that fails changes no row.
-// I2. cversion = 2 × sequence − childCount, as ZooKeeper computes it: creations and removals counted together, while
-//     `sequence`, the creations alone, names the sequential nodes.
+// I2. cversion = 2 × sequence − childCount, as ZooKeeper computes it: creations and removals
+//     counted together, while `sequence`, the creations alone, names the sequential nodes.
 // I3. Nothing of a session that has ended takes effect.
 
 import { invariant } from '../../invariant.ts'
@@ -62,7 +63,10 @@ interface Context {
 const done: TreeResult = { ok: true, results: [] }
 const nothing = { rows: new Map<string, TreeRow>(), events: [], session: undefined } as const
 
-/** Applies a command at a place in the order of all changes. The same input gives the same output, always. */
+/**
+ * Applies a command at a place in the order of all changes. The same input gives the same output,
+ * always.
+ */
 export function applyCommand(view: TreeView, command: TreeCommand, zxid: number): Applied {
   const context = { zxid, timeMs: command.timeMs }
   switch (command.type) {
@@ -178,8 +182,8 @@ function refuse(code: TreeFailure, operations: readonly MultiOperation[]): Appli
 }
 
 /**
- * The remembered result of a request that was applied. `stale`: its result was forgotten because the session had it, or the
- * session has more unanswered than is remembered.
+ * The remembered result of a request that was applied. `stale`: its result was forgotten because
+ * the session had it, or the session has more unanswered than is remembered.
  */
 function answeredBefore(
   session: SessionView,

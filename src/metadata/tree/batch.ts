@@ -1,4 +1,5 @@
-// Commands that are committed together: each is applied to what the one before left, and all of it goes to the store as one.
+// Commands that are committed together: each is applied to what the one before left, and all of it
+// goes to the store as one.
 
 import type { TreeBatch, TreeRow, TreeStore } from '../../io/tree-store.ts'
 import { applyCommand, rootRow } from './apply.ts'

@@ -1,5 +1,6 @@
-// What changes a tree. A command carries everything that applying it needs: time, session and numbers were put in by whoever
-// proposed it, so that every replica that applies the same commands holds the same tree.
+// What changes a tree. A command carries everything that applying it needs: time, session and
+// numbers were put in by whoever proposed it, so that every replica that applies the same commands
+// holds the same tree.
 
 import type { ErrorCode } from '../../errors.ts'
 import type { MultiOperation, MultiResult } from '../contract.ts'
@@ -7,8 +8,9 @@ import type { MultiOperation, MultiResult } from '../contract.ts'
 export type SessionEnd = 'closed' | 'expired'
 
 /**
- * Which session asks. With a `requestId` the result is remembered until the session says that it has the answers up to
- * `answeredUpTo`: the same number again gives the same result and does nothing. Numbers of a session grow.
+ * Which session asks. With a `requestId` the result is remembered until the session says that it
+ * has the answers up to `answeredUpTo`: the same number again gives the same result and does
+ * nothing. Numbers of a session grow.
  */
 export interface TreeRequest {
   readonly sessionId: bigint

@@ -39,7 +39,8 @@ export function unavailable(cause: unknown): QuireError {
   const reason = cause === undefined ? '' : ` (${messageOf(cause)})`
   return new QuireError(
     'QUIRE_METADATA_UNAVAILABLE',
-    `the metadata store failed${reason}: whether pending changes were made is unknown until the node was started again`,
+    `the metadata store failed${reason}: whether pending changes were made is unknown ` +
+      'until the node was started again',
     { cause },
   )
 }

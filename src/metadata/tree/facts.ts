@@ -1,4 +1,5 @@
-// The small values that a tree keeps beside its rows, in the same transactions: docs/format/tree.md.
+// The small values that a tree keeps beside its rows, in the same transactions:
+// docs/format/tree.md.
 
 import { QuireError } from '../../errors.ts'
 import { ByteReader, ByteWriter } from '../../wire/bytes.ts'

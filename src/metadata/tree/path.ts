@@ -12,8 +12,8 @@ export function pathProblem(path: string): string | undefined {
   return refused.test(path) ? 'a path has no control characters or private ones' : undefined
 }
 
-// Control characters, surrogates and the private area, specials: what ZooKeeper refuses. Hence no pair outside the BMP.
-// oxlint-disable-next-line no-control-regex
+// Control characters, surrogates and the private area, specials: what ZooKeeper refuses. Hence no
+// pair outside the BMP. oxlint-disable-next-line no-control-regex
 const refused = /[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]/
 
 /** The path above; of `/` there is none. */
@@ -31,7 +31,10 @@ export function childOf(parent: string, name: string): string {
   return parent === '/' ? `/${name}` : `${parent}/${name}`
 }
 
-/** A sequential name's ten digits, as Java's `%010d`: the sign counts as one, and the smallest number has eleven. */
+/**
+ * A sequential name's ten digits, as Java's `%010d`: the sign counts as one, and the smallest
+ * number has eleven.
+ */
 export function sequenceDigits(sequence: number): string {
   return sequence < 0
     ? `-${String(-sequence).padStart(9, '0')}`

@@ -1,5 +1,6 @@
-// Reads of what is published. The store may already hold the group that is being committed, and may publish one while a read
-// is under way: rows of the first are shown as they were before, reads that the second touched are made again.
+// Reads of what is published. The store may already hold the group that is being committed, and may
+// publish one while a read is under way: rows of the first are shown as they were before, reads
+// that the second touched are made again.
 
 import type { TreeRow, TreeStore } from '../../io/tree-store.ts'
 import type { NodeStat } from '../contract.ts'
@@ -112,7 +113,9 @@ export class Reads {
   }
 }
 
-/** The children as they were before the group in flight, whether the store shows it already or not. */
+/**
+ * The children as they were before the group in flight, whether the store shows it already or not.
+ */
 function namesBefore(parent: string, stored: readonly string[], hidden: Rows): readonly string[] {
   if (!hidden.has(parent)) return stored
   const names = new Set(stored)

@@ -1,5 +1,6 @@
-// The sessions of a tree, in memory: who is there, which ephemerals are whose, which results are remembered. It is part of
-// the replicated state: loaded from the store's facts, changed by applied commands only.
+// The sessions of a tree, in memory: who is there, which ephemerals are whose, which results are
+// remembered. It is part of the replicated state: loaded from the store's facts, changed by applied
+// commands only.
 
 import { invariant } from '../../invariant.ts'
 import type { TreeRow, TreeStore } from '../../io/tree-store.ts'
@@ -70,7 +71,10 @@ export class SessionTable {
     return this.#sessions.get(sessionId)?.ephemerals ?? []
   }
 
-  /** Takes a change in, and puts what must last into `facts`. Returns whom to tell once that is durable. */
+  /**
+   * Takes a change in, and puts what must last into `facts`. Returns whom to tell once that is
+   * durable.
+   */
   absorb(change: SessionChange, facts: Facts): (() => void) | undefined {
     const { sessionId } = change
     if (change.type === 'opened') {

@@ -1,14 +1,17 @@
-// The tree of one replica: orders what is proposed, commits it in groups, answers reads of what is committed, tells watches.
+// The tree of one replica: orders what is proposed, commits it in groups, answers reads of what is
+// committed, tells watches.
 //
-// I1. Nothing is answered, shown or told before it is durable: reads see the tree as of the last group that was published,
-//     also while the next one is being committed, so a hung disk stops writes and nothing else.
-// I2. A watch is laid together with its read: no change between them is missed. It is called before any later read shows
-//     the change, and watches are called in the order of the changes.
-// I3. When a commit fails or hangs its outcome is unknown: everything pending ends with QUIRE_METADATA_UNAVAILABLE, `failed`
-//     resolves, and this tree serves nothing more. Opening the store anew shows what became of it.
+// I1. Nothing is answered, shown or told before it is durable: reads see the tree as of the last
+//     group that was published, also while the next one is being committed, so a hung disk stops
+//     writes and nothing else.
+// I2. A watch is laid together with its read: no change between them is missed. It is called before
+//     any later read shows the change, and watches are called in the order of the changes.
+// I3. When a commit fails or hangs its outcome is unknown: everything pending ends with
+//     QUIRE_METADATA_UNAVAILABLE, `failed` resolves, and this tree serves nothing more. Opening the
+//     store anew shows what became of it.
 //
-// `#commit` is the whole way of a command into the tree: replication comes in there. Who is silent for too long is judged
-// by whoever hears the sessions: `endSession`.
+// `#commit` is the whole way of a command into the tree: replication comes in there. Who is silent
+// for too long is judged by whoever hears the sessions: `endSession`.
 
 import { QuireError } from '../../errors.ts'
 import type { Logger } from '../../io/log.ts'
@@ -130,7 +133,10 @@ export class Tree implements AsyncDisposable {
     return this.#queuedBytes
   }
 
-  /** The sessions that are alive, also from before the start, without those that live and end with this process. */
+  /**
+   * The sessions that are alive, also from before the start, without those that live and end with
+   * this process.
+   */
   async sessions(): Promise<TreeSession[]> {
     return this.#sessions.list().filter(({ sessionId }) => !this.#local.has(sessionId))
   }
@@ -173,8 +179,9 @@ export class Tree implements AsyncDisposable {
   }
 
   /**
-   * Puts a command into the order of all changes; resolves when it is durable. A result that is not `ok` changed nothing.
-   * Rejects with QUIRE_BACKPRESSURE (nothing was done), QUIRE_CLOSED, QUIRE_METADATA_UNAVAILABLE (outcome unknown).
+   * Puts a command into the order of all changes; resolves when it is durable. A result that is not
+   * `ok` changed nothing. Rejects with QUIRE_BACKPRESSURE (nothing was done), QUIRE_CLOSED,
+   * QUIRE_METADATA_UNAVAILABLE (outcome unknown).
    */
   propose(command: TreeCommand): Promise<TreeResult> {
     if (this.#ended) return Promise.reject(this.#ended)

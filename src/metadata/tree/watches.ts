@@ -1,4 +1,5 @@
-// Watches: each is called once, at the first change of what it was laid on, in the order of the changes.
+// Watches: each is called once, at the first change of what it was laid on, in the order of the
+// changes.
 
 import type { WatchEvent } from '../contract.ts'
 import type { TreeEvent } from './apply.ts'
@@ -42,7 +43,10 @@ export class Watches {
     if (set?.size === 0) laid.places.delete(laid.path)
   }
 
-  /** Calls those that the event is for. Removal of a node tells also those who watch its children, as in ZooKeeper. */
+  /**
+   * Calls those that the event is for. Removal of a node tells also those who watch its children,
+   * as in ZooKeeper.
+   */
   fire({ type, path }: TreeEvent): void {
     if (type !== 'children') this.#take(this.#data, path, { type, path })
     if (type === 'children' || type === 'deleted') this.#take(this.#children, path, { type, path })

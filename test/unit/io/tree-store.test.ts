@@ -1,4 +1,5 @@
-// The rows of the metadata tree in SQLite: what opening refuses, what a commit keeps, and that a failed one is the last.
+// The rows of the metadata tree in SQLite: what opening refuses, what a commit keeps, and that a
+// failed one is the last.
 import { copyFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,4 +1,5 @@
-// The managers: BookKeeper's nodes at BookKeeper's paths, what happens when others change them, and what they refuse.
+// The managers: BookKeeper's nodes at BookKeeper's paths, what happens when others change them, and
+// what they refuse.
 import t, { type Test } from 'tap'
 import { QuireError } from '../../../src/errors.ts'
 import { createCluster, ensureCluster, readCluster } from '../../../src/metadata/cluster.ts'

@@ -1,5 +1,6 @@
-// The tree: retries without a double effect, groups, failing and hanging disks, restarts, expiry, and that the order of
-// commands alone decides what it holds. What users see of it is in the conformance suite.
+// The tree: retries without a double effect, groups, failing and hanging disks, restarts, expiry,
+// and that the order of commands alone decides what it holds. What users see of it is in the
+// conformance suite.
 import * as fc from 'fast-check'
 import t from 'tap'
 import { QuireError } from '../../../src/errors.ts'

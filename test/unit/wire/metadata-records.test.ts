@@ -1,5 +1,5 @@
-// The records that BookKeeper keeps in its metadata: every vector in both directions, what readers accept and refuse, and
-// that garbage is never more than QUIRE_BAD_METADATA.
+// The records that BookKeeper keeps in its metadata: every vector in both directions, what readers
+// accept and refuse, and that garbage is never more than QUIRE_BAD_METADATA.
 import { deepStrictEqual } from 'node:assert'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
