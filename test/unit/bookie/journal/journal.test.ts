@@ -2,6 +2,7 @@
 // the bad days of its disk.
 import t from 'tap'
 import type { Io } from '../../../../src/io/index.ts'
+import { createIo } from '../../../../src/io/real/index.ts'
 import { createSimulatedIo, World } from '../../../../src/simulation/index.ts'
 import {
   JournalModel,
@@ -454,4 +455,27 @@ t.test('damage at rest', async (t) => {
   world.kill('a')
   node.disk.lose(path(damaged.slot))
   await t.rejects(open(), { code: 'QUIRE_RANGE_LOST', message: /is missing/ })
+})
+
+t.test('on a real disk, with the journal on its own thread', async (t) => {
+  // Nothing in the journal keeps a process alive.
+  const alive = setInterval(() => undefined, 1000)
+  t.teardown(() => clearInterval(alive))
+  const directory = t.testdir()
+  const where = { directory: `${directory}/j`, ledgerDirectories: [`${directory}/l`] }
+  const { model, store } = await openModel({ ...where, io: createIo() })
+  for (let id = 0; id < 1000; id++) await model.addWaiting(1, id, 500)
+  model.fence(1)
+  await model.settled()
+  t.ok(store.journal.usage().segments > 4)
+  for (const id of [0, 500, 999]) {
+    t.ok((await model.read(1, id)).equals(model.entries.get(`1/${id}`)?.bytes ?? Buffer.alloc(0)))
+  }
+  await store.close()
+  const again = await openModel({ ...where, io: createIo() })
+  t.equal(again.model.entries.size, 1000)
+  t.same([...again.model.fences], [1])
+  t.same(again.model.wrong, [])
+  t.ok((await again.model.read(1, 3)).length === 500)
+  await again.store.close()
 })
