@@ -1,6 +1,8 @@
-// Sends the entries of one ledger to its ensemble and drives the writer core: of a writer, and of a recovery that writes again.
+// Sends the entries of one ledger to its ensemble and drives the writer core: of a writer, and of a
+// recovery that writes again.
 //
-// P1. A frame is built once, in the arena; all members, and replacements, are sent those same bytes.
+// P1. A frame is built once, in the arena; all members, and replacements, are sent those same
+//     bytes.
 // P2. What one turn appended leaves at its end, in spans as long as the memory allows.
 // P3. The core sees the replies of one socket read as one batch.
 
@@ -343,7 +345,10 @@ export class AddPipeline {
     this.#owner.progressed()
   }
 
-  /** New members get the entries in flight, in order. What the last turn appended goes with the next flush. */
+  /**
+   * New members get the entries in flight, in order. What the last turn appended goes with the next
+   * flush.
+   */
   #resend(): void {
     const { resendEntries, resendIndexes } = this.#effects
     for (let i = 0; i < resendEntries.length; i += 1) {

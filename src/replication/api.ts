@@ -3,11 +3,16 @@
 export type DigestType = 'crc32' | 'crc32c' | 'mac' | 'dummy'
 
 export interface CreateLedgerOptions {
-  /** Bookies that share the ledger. Default: 3, or as many as live (never fewer copies than asked by ackQuorumSize). */
+  /**
+   * Bookies that share the ledger. Default: 3, or as many as live (never fewer copies than asked by
+   * ackQuorumSize).
+   */
   readonly ensembleSize?: number
   /** Copies of each entry. Default: ensembleSize. */
   readonly writeQuorumSize?: number
-  /** Copies that are durable before an append is acknowledged. Default: majority of writeQuorumSize. */
+  /**
+   * Copies that are durable before an append is acknowledged. Default: majority of writeQuorumSize.
+   */
   readonly ackQuorumSize?: number
   readonly digest?: DigestType
   readonly password?: Uint8Array
@@ -34,19 +39,29 @@ export interface LedgerWriter extends AsyncDisposable {
   readonly lastAddConfirmed: number
   /** Payload bytes appended and not yet acknowledged. */
   readonly pendingBytes: number
-  /** A bookie was left behind, so new entries have fewer copies than asked: roll to a new ledger once the cluster is whole. */
+  /**
+   * A bookie was left behind, so new entries have fewer copies than asked: roll to a new ledger
+   * once the cluster is whole.
+   */
   readonly degraded: boolean
-  /** Resolves once: to undefined after `close`, else to the error after which nothing is appended any more. */
+  /**
+   * Resolves once: to undefined after `close`, else to the error after which nothing is appended
+   * any more.
+   */
   readonly ended: Promise<Error | undefined>
   /**
-   * Resolves to the entry id when the entry is durable on an ack quorum, and all before it are. It has taken its bytes when it
-   * returns. Rejects with QUIRE_BACKPRESSURE (nothing was sent; wait for `ready`), QUIRE_ENTRY_TOO_LARGE (nothing was
-   * sent), QUIRE_LEDGER_CLOSED (nothing was sent), QUIRE_LEDGER_FENCED or QUIRE_OUTCOME_UNKNOWN (it may or may not be there).
+   * Resolves to the entry id when the entry is durable on an ack quorum, and all before it are. It
+   * has taken its bytes when it returns. Rejects with QUIRE_BACKPRESSURE (nothing was sent; wait
+   * for `ready`), QUIRE_ENTRY_TOO_LARGE (nothing was sent), QUIRE_LEDGER_CLOSED (nothing was sent),
+   * QUIRE_LEDGER_FENCED or QUIRE_OUTCOME_UNKNOWN (it may or may not be there).
    */
   append(payload: Uint8Array): Promise<number>
   /** Resolves when `append` would be taken. */
   ready(signal?: AbortSignal): Promise<void>
-  /** Fails what is pending, then records the end. Resolves to the last entry id, −1 for an empty ledger. */
+  /**
+   * Fails what is pending, then records the end. Resolves to the last entry id, −1 for an empty
+   * ledger.
+   */
   close(options?: { signal?: AbortSignal | undefined }): Promise<number>
 }
 
@@ -54,18 +69,24 @@ export interface LedgerReader extends AsyncDisposable {
   readonly ledgerId: bigint
   /** True when the ledger's end is final. */
   readonly closed: boolean
-  /** The last entry that may be read: the end of a closed ledger, else the highest confirmation known. */
+  /**
+   * The last entry that may be read: the end of a closed ledger, else the highest confirmation
+   * known.
+   */
   readonly lastAddConfirmed: number
   readonly customMetadata: ReadonlyMap<string, Uint8Array>
-  /** Entries [from, to] in order, read ahead within a byte budget. Never past `lastAddConfirmed`. */
+  /**
+   * Entries [from, to] in order, read ahead within a byte budget. Never past `lastAddConfirmed`.
+   */
   read(options?: {
     from?: number
     to?: number
     signal?: AbortSignal | undefined
   }): AsyncIterable<LedgerEntry>
   /**
-   * Waits until `lastAddConfirmed` is above `above`, the ledger is closed, or `timeoutMs` passed; resolves to the confirmation
-   * known then. Long-polls the bookies and watches the metadata. Never fences.
+   * Waits until `lastAddConfirmed` is above `above`, the ledger is closed, or `timeoutMs` passed;
+   * resolves to the confirmation known then. Long-polls the bookies and watches the metadata. Never
+   * fences.
    */
   waitForConfirmed(
     above: number,
@@ -79,7 +100,10 @@ export interface LedgerClient extends AsyncDisposable {
   recover(ledgerId: bigint, options?: OpenLedgerOptions): Promise<LedgerReader>
   /** Opens for reading beside a writer: never fences. */
   tail(ledgerId: bigint, options?: OpenLedgerOptions): Promise<LedgerReader>
-  /** Removes the ledger. One that is open is fenced and closed first. Removing what is not there succeeds. */
+  /**
+   * Removes the ledger. One that is open is fenced and closed first. Removing what is not there
+   * succeeds.
+   */
   delete(ledgerId: bigint, options?: { signal?: AbortSignal | undefined }): Promise<void>
   exists(ledgerId: bigint, options?: { signal?: AbortSignal | undefined }): Promise<boolean>
   /** Ids of all ledgers, ascending. */

@@ -1,9 +1,11 @@
-// The one connection of a client to one bookie: V3 frames out, answers correlated by transaction id. It connects when something is
-// to be sent, and after a failure not before a back-off that doubles.
+// The one connection of a client to one bookie: V3 frames out, answers correlated by transaction
+// id. It connects when something is to be sent, and after a failure not before a back-off that
+// doubles.
 //
-// C1. Whatever was sent and not answered when the connection ends, or in its time, is told as failed once: outcome unknown.
-// C2. Transaction ids: the upper half names a member of a writer's ensemble, the lower half its entry; 0 above are single requests.
-//     So an add needs no record here at all.
+// C1. Whatever was sent and not answered when the connection ends, or in its time, is told as
+//     failed once: outcome unknown.
+// C2. Transaction ids: the upper half names a member of a writer's ensemble, the lower half its
+//     entry; 0 above are single requests. So an add needs no record here at all.
 // C3. Everything written in a turn leaves in one write of the system.
 
 import { messageOf, QuireError } from '../errors.ts'
@@ -124,7 +126,10 @@ export class BookieConnection {
     this.#connection?.uncork()
   }
 
-  /** Ends the connection at once: it serves nobody that it should not keep waiting. The next use connects anew. */
+  /**
+   * Ends the connection at once: it serves nobody that it should not keep waiting. The next use
+   * connects anew.
+   */
   reset(reason: QuireError): void {
     this.#connection?.destroy(reason)
     this.#lose(reason)

@@ -1,4 +1,5 @@
-// Which bookies there are, which are to be avoided for a while, and the client's connection to each.
+// Which bookies there are, which are to be avoided for a while, and the client's connection to
+// each.
 
 import { messageOf } from '../errors.ts'
 import type { RegistrationManager } from '../metadata/managers.ts'

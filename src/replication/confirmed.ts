@@ -1,4 +1,5 @@
-// What a bookie knows of the last add confirmed: asked of a whole ensemble at once (READ_LAC), and waited for by long polls.
+// What a bookie knows of the last add confirmed: asked of a whole ensemble at once (READ_LAC), and
+// waited for by long polls.
 
 import type { QuireError } from '../errors.ts'
 import { requestFlags, statuses } from '../wire/bookie-messages.ts'
@@ -18,7 +19,10 @@ export interface ConfirmedQuery {
   readonly ensemble: readonly string[]
 }
 
-/** The highest confirmation that members know of; undefined when none could be asked. It may be stale, never too high. */
+/**
+ * The highest confirmation that members know of; undefined when none could be asked. It may be
+ * stale, never too high.
+ */
 export async function readConfirmed(query: ConfirmedQuery): Promise<number | undefined> {
   const read = new ConfirmedRead(query)
   return read.result
@@ -73,7 +77,10 @@ class ConfirmedRead implements ReplySink {
   }
 }
 
-/** The higher of both bodies, each verified; undefined when there is none. A body counts whatever the status (wire 2.8). */
+/**
+ * The higher of both bodies, each verified; undefined when there is none. A body counts whatever
+ * the status (wire 2.8).
+ */
 function confirmedIn(response: BookieResponse, identity: LedgerIdentity): number | undefined {
   const { bytes, bodyStart, bodyEnd, secondStart, secondEnd } = response
   const { digest, ledgerHigh, ledgerLow } = identity

@@ -1,4 +1,5 @@
-// The ledger client: creates, recovers, tails, deletes and lists ledgers on the bookies that are registered.
+// The ledger client: creates, recovers, tails, deletes and lists ledgers on the bookies that are
+// registered.
 
 import { QuireError } from '../errors.ts'
 import type { Clock, Logger, Network, Random, Timers } from '../io/index.ts'
@@ -231,7 +232,8 @@ class DrivenLedgerClient implements LedgerClient {
     if (sizes !== undefined && ensemble !== undefined) return { sizes, ensemble }
     throw new QuireError(
       'QUIRE_NOT_ENOUGH_BOOKIES',
-      `a new ledger needs more bookies than the ${live.length} that can be written to: start more, or ask for fewer copies`,
+      `a new ledger needs more bookies than the ${live.length} that can be written to: ` +
+        'start more, or ask for fewer copies',
       { facts: { live: live.length } },
     )
   }

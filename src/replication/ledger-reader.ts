@@ -1,4 +1,5 @@
-// Reads a ledger: of a closed one everything, of an open one what is known to be confirmed. Never fences.
+// Reads a ledger: of a closed one everything, of an open one what is known to be confirmed. Never
+// fences.
 
 import { QuireError } from '../errors.ts'
 import type { Versioned } from '../metadata/managers.ts'
@@ -13,7 +14,10 @@ import { RangeRead } from './range-read.ts'
 import type { ReadSource } from './range-read.ts'
 import { checkSignal, Gate, pause } from './wait.ts'
 
-/** A bookie parks a poll no longer than this; then it is asked anew, of the ensemble as it is by then. */
+/**
+ * A bookie parks a poll no longer than this; then it is asked anew, of the ensemble as it is by
+ * then.
+ */
 const pollMs = 10_000
 /** Between polls that all failed at once. */
 const restMs = 100

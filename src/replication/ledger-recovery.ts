@@ -1,5 +1,5 @@
-// Recovers a ledger (A10): ends whoever writes it, finds its true end and records it. Safe to do twice, at once, or again after a
-// failure: one closing write wins, and everyone adopts it.
+// Recovers a ledger (A10): ends whoever writes it, finds its true end and records it. Safe to do
+// twice, at once, or again after a failure: one closing write wins, and everyone adopts it.
 
 import { QuireError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
@@ -46,7 +46,10 @@ export interface RecoveryOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Resolves to the metadata of the closed ledger. QUIRE_RECOVERY_FAILED when too little could be known: try again. */
+/**
+ * Resolves to the metadata of the closed ledger. QUIRE_RECOVERY_FAILED when too little could be
+ * known: try again.
+ */
 export async function recoverLedger(options: RecoveryOptions): Promise<Versioned<LedgerMetadata>> {
   const { parts, identity, signal } = options
   const { ledgerId } = identity

@@ -1,5 +1,5 @@
-// The single writer of a ledger: promises, back-pressure, changes of the metadata one after another, and the end. What counts
-// is decided by the core; this only carries it out.
+// The single writer of a ledger: promises, back-pressure, changes of the metadata one after
+// another, and the end. What counts is decided by the core; this only carries it out.
 
 import { messageOf, QuireError } from '../errors.ts'
 import type { Timer } from '../io/index.ts'
@@ -143,7 +143,9 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     if (this.#state.end === undefined) await this.close()
   }
 
-  /** The client is closing: nothing is recorded, the ledger stays open until somebody recovers it. */
+  /**
+   * The client is closing: nothing is recorded, the ledger stays open until somebody recovers it.
+   */
   abandon(): void {
     if (this.#state.end !== undefined) return
     this.#endError = new QuireError('QUIRE_CLOSED', 'the ledger client was closed')
@@ -306,7 +308,10 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     return lastEntryId
   }
 
-  /** Readers beside the writer learn of the last entry although no other follows: once for each quiet moment (A9). */
+  /**
+   * Readers beside the writer learn of the last entry although no other follows: once for each
+   * quiet moment (A9).
+   */
   #tellLacSoon(): void {
     const { lacDelayMs } = this.#parts.options
     if (lacDelayMs === 0 || this.#state.end !== undefined) return

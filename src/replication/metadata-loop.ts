@@ -1,4 +1,5 @@
-// Carries a change of a ledger's metadata through: the optimistic loop of A1 around the pure changes of the core.
+// Carries a change of a ledger's metadata through: the optimistic loop of A1 around the pure
+// changes of the core.
 
 import { messageOf, QuireError } from '../errors.ts'
 import type { LedgerManager, Versioned } from '../metadata/managers.ts'

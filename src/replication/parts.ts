@@ -12,7 +12,10 @@ export interface LedgerClientOptions {
   readonly addTimeoutMs?: number
   /** One request that is not an add. Default 5 s. */
   readonly readTimeoutMs?: number
-  /** Time for an append to reach its ack quorum, changes of the ensemble included; then the writer ends. Default 30 s. */
+  /**
+   * Time for an append to reach its ack quorum, changes of the ensemble included; then the writer
+   * ends. Default 30 s.
+   */
   readonly quorumTimeoutMs?: number
   /** Silence of all replicas asked, after which one more is asked. Default 1 s. */
   readonly speculateAfterMs?: number
@@ -20,14 +23,20 @@ export interface LedgerClientOptions {
   readonly pendingEntriesMax?: number
   /** Payload bytes not acknowledged, of one writer. Default 16 MiB. */
   readonly pendingBytesMax?: number
-  /** Acknowledged entries, and their bytes, kept for slow members before they set the pace. Defaults 12,288, 16 MiB. */
+  /**
+   * Acknowledged entries, and their bytes, kept for slow members before they set the pace. Defaults
+   * 12,288, 16 MiB.
+   */
   readonly keptEntriesMax?: number
   readonly keptBytesMax?: number
   /** Default 1 MiB. */
   readonly entryBytesMax?: number
   /** Payload that one reading iteration holds ahead of its consumer. Default 4 MiB. */
   readonly readAheadBytes?: number
-  /** Quiet after the last acknowledgement, until the bookies are told of it. Default 50 ms; 0 = never. */
+  /**
+   * Quiet after the last acknowledgement, until the bookies are told of it. Default 50 ms; 0 =
+   * never.
+   */
   readonly lacDelayMs?: number
   /** A bookie that failed is not chosen for a new place while others can be. Default 30 s. */
   readonly quarantineMs?: number
@@ -38,8 +47,8 @@ export interface LedgerClientOptions {
   /** Most bytes of a frame, length field included. Default 5 MiB. */
   readonly frameBytesMax?: number
   /**
-   * The cluster is one node on purpose: with one bookie alive a ledger of default sizes has one copy. Default false: such a
-   * ledger is refused, an acknowledgement always means two copies.
+   * The cluster is one node on purpose: with one bookie alive a ledger of default sizes has one
+   * copy. Default false: such a ledger is refused, an acknowledgement always means two copies.
    */
   readonly singleNode?: boolean
 }

@@ -1,4 +1,5 @@
-// Reads a range of entries in order, ahead of its consumer: several requests in flight, within a budget of bytes.
+// Reads a range of entries in order, ahead of its consumer: several requests in flight, within a
+// budget of bytes.
 //
 // An entry is a view of the bytes as they came from the socket: nothing is copied.
 

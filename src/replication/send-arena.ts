@@ -1,8 +1,8 @@
-// Memory of one writer for the frames it sends. An append is copied once, behind its frame header; the same bytes go to every
-// member of the write set, and to whoever replaces one.
+// Memory of one writer for the frames it sends. An append is copied once, behind its frame header;
+// the same bytes go to every member of the write set, and to whoever replaces one.
 //
-// A chunk is used again only when all its entries are finished and every connection has let go of it: a socket reads what it was
-// given long after `write` returned.
+// A chunk is used again only when all its entries are finished and every connection has let go of
+// it: a socket reads what it was given long after `write` returned.
 
 import { invariant } from '../invariant.ts'
 

@@ -1,5 +1,6 @@
-// Two clocks of a client: the turn, at whose end everything that was collected is sent, and the sweep, which notices what
-// was not answered in time. Both run only while somebody has something to do.
+// Two clocks of a client: the turn, at whose end everything that was collected is sent, and the
+// sweep, which notices what was not answered in time. Both run only while somebody has something to
+// do.
 
 import type { Clock, Timer, Timers } from '../io/index.ts'
 

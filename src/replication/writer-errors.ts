@@ -8,7 +8,7 @@ const sentences: Record<EndReason, readonly [ErrorCode, string]> = {
   closed: ['QUIRE_LEDGER_CLOSED', 'was closed by this writer: append to a new ledger'],
   fenced: [
     'QUIRE_LEDGER_FENCED',
-    'is being recovered by another client: this writer has lost it, read the ledger to see what is in it',
+    'is being recovered by another client: this writer has lost it, read it to see what it holds',
   ],
   unauthorized: [
     'QUIRE_LEDGER_UNAUTHORIZED',
@@ -29,7 +29,7 @@ const sentences: Record<EndReason, readonly [ErrorCode, string]> = {
   deleted: ['QUIRE_LEDGER_MISSING', 'was deleted: append to a new ledger'],
   'metadata-lost': [
     'QUIRE_METADATA_UNAVAILABLE',
-    'could not record a change, because the metadata could not be reached: recover the ledger once it answers',
+    'could not record a change because the metadata was out of reach: recover it once that answers',
   ],
 }
 
@@ -43,7 +43,8 @@ export function endError(ledgerId: bigint, end: { reason: EndReason; cause: unkn
 export function outcomeUnknown(ledgerId: bigint, cause: QuireError): QuireError {
   return new QuireError(
     'QUIRE_OUTCOME_UNKNOWN',
-    `an entry of ledger ${ledgerId} was sent and not confirmed: read the ledger after recovery to see whether it is there`,
+    `an entry of ledger ${ledgerId} was sent and not confirmed: ` +
+      'recover the ledger to see whether it is there',
     { cause, facts: { ledgerId: String(ledgerId) } },
   )
 }
@@ -51,7 +52,7 @@ export function outcomeUnknown(ledgerId: bigint, cause: QuireError): QuireError 
 export function backPressure(ledgerId: bigint, pendingBytes: number): QuireError {
   return new QuireError(
     'QUIRE_BACKPRESSURE',
-    `ledger ${ledgerId} has as many appends in flight as it may: wait for ready() and append again`,
+    `ledger ${ledgerId} has all the appends in flight it may have: wait for ready(), append again`,
     { facts: { ledgerId: String(ledgerId), pendingBytes } },
   )
 }

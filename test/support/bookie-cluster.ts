@@ -1,5 +1,6 @@
-// A small honest bookie in memory, speaking V3 as src/wire has it, and a network that delivers in arbitrary pieces, late. It takes
-// what was written only when it delivers it: whoever reuses memory before it was flushed is found out.
+// A small honest bookie in memory, speaking V3 as src/wire has it, and a network that delivers in
+// arbitrary pieces, late. It takes what was written only when it delivers it: whoever reuses memory
+// before it was flushed is found out.
 
 import { QuireError } from '../../src/errors.ts'
 import type { Address, Connection, ConnectionHandler, Network } from '../../src/io/network.ts'
@@ -34,7 +35,10 @@ export interface Seen {
   readonly recovery: boolean
 }
 
-/** `serve`: as it should. `hang`: no effect, no answer. `mute`: done, and no answer. `hold`: done, answered at `release`. */
+/**
+ * `serve`: as it should. `hang`: no effect, no answer. `mute`: done, and no answer. `hold`: done,
+ * answered at `release`.
+ */
 export type Verdict = 'serve' | 'hang' | 'mute' | 'hold' | Status
 
 type Reply = (bytes: Buffer) => void
@@ -125,10 +129,10 @@ export class HonestBookie {
   #read(request: BookieRequest, reply: Reply, forced: Status | undefined): void {
     const fence = (request.flags & requestFlags.fence) !== 0
     const ledger = fence ? this.#keyed(request) : this.#ledger(request)
-    if (fence && !ledger) return void reply(readAnswer(request, statuses.unauthorized, {}))
-    if (forced !== undefined) return void reply(readAnswer(request, forced, {}))
+    if (fence && !ledger) return reply(readAnswer(request, statuses.unauthorized, {}))
+    if (forced !== undefined) return reply(readAnswer(request, forced, {}))
     if (ledger && fence) ledger.fenced = true
-    if (!ledger) return void reply(readAnswer(request, statuses.noLedger, {}))
+    if (!ledger) return reply(readAnswer(request, statuses.noLedger, {}))
     const wanted = request.entryId === -1 ? Math.max(-1, ...ledger.entries.keys()) : request.entryId
     const entry = ledger.entries.get(wanted)
     const status = entry ? statuses.ok : statuses.noEntry
@@ -137,8 +141,8 @@ export class HonestBookie {
 
   #poll(request: BookieRequest, reply: Reply, forced: Status | undefined): void {
     const ledger = this.#ledger(request)
-    if (forced !== undefined) return void reply(readAnswer(request, forced, {}))
-    if (!ledger) return void reply(readAnswer(request, statuses.noLedger, {}))
+    if (forced !== undefined) return reply(readAnswer(request, forced, {}))
+    if (!ledger) return reply(readAnswer(request, statuses.noLedger, {}))
     const copy = { ...request, bytes: Buffer.alloc(0) }
     const wake = (): void => reply(readAnswer(copy, statuses.ok, { maxLac: ledger.lac }))
     if (ledger.lac > request.previousLac) wake()
@@ -333,7 +337,9 @@ class Pipe implements Connection {
     })
   }
 
-  /** Half of what waits arrives in this turn, so that what is written meanwhile overlaps with it. */
+  /**
+   * Half of what waits arrives in this turn, so that what is written meanwhile overlaps with it.
+   */
   #step(): void {
     if (this.#ended) return
     for (const { bytes, flushed } of this.#out.splice(0, Math.ceil(this.#out.length / 2))) {

@@ -24,7 +24,7 @@ export interface Bench {
   readonly registration: MemoryRegistration
   readonly time: ManualTime
   readonly client: LedgerClient
-  another(options?: LedgerClientOptions): LedgerClient
+  readonly another: (options?: LedgerClientOptions) => LedgerClient
 }
 
 /** A number below each count, always the same in the same order. */

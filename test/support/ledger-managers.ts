@@ -1,5 +1,5 @@
-// The managers of ledgers and of registration in memory, with the faults a ledger client must stand: conflicts, lost replies,
-// no answer.
+// The managers of ledgers and of registration in memory, with the faults a ledger client must
+// stand: conflicts, lost replies, no answer.
 
 import { QuireError } from '../../src/errors.ts'
 import type {
@@ -109,7 +109,7 @@ export class MemoryLedgerManager implements LedgerManager {
 
 export class MemoryRegistration implements RegistrationManager {
   readonly #live = new Map<string, BookieEndpoint>()
-  #watches: (() => void)[] = []
+  readonly #watches: (() => void)[] = []
 
   async writable(options: { watch?: (() => void) | undefined } = {}): Promise<string[]> {
     if (options.watch) this.#watches.push(options.watch)

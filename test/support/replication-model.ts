@@ -1,5 +1,6 @@
-// A model of one ledger for a search through all histories: the real cores of writer and recovery, bookies and a metadata record
-// reduced to what the protocol promises of them, and an oracle that sees everything.
+// A model of one ledger for a search through all histories: the real cores of writer and recovery,
+// bookies and a metadata record reduced to what the protocol promises of them, and an oracle that
+// sees everything.
 
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +19,10 @@ type Core = typeof import('../../src/replication/core/quorum.ts') &
 
 const coreFiles = ['quorum', 'metadata-update', 'writer', 'writer-state', 'recovery']
 
-/** The cores, with each text replaced by another in a copy that is made in `directory`: so a search is shown to see a defect. */
+/**
+ * The cores, with each text replaced by another in a copy that is made in `directory`: so a search
+ * is shown to see a defect.
+ */
 export async function loadCore(directory: string, mutation?: [string, string]): Promise<Core> {
   const from = join(root, 'src/replication/core')
   mkdirSync(join(directory, 'core'), { recursive: true })
@@ -301,7 +305,10 @@ class Machine {
     }
   }
 
-  /** What can happen now, as functions of the system they are called with, in an order that is always the same. */
+  /**
+   * What can happen now, as functions of the system they are called with, in an order that is
+   * always the same.
+   */
   #moves(system: System): ((system: System) => void)[] {
     const { model } = { model: this.#model }
     const moves: ((system: System) => void)[] = []
@@ -347,8 +354,8 @@ class Machine {
   }
 
   /**
-   * What a recoverer does not wait for any more never arrives: one of the things that may happen, and the worst, for what arrives
-   * only fences.
+   * What a recoverer does not wait for any more never arrives: one of the things that may happen,
+   * and the worst, for what arrives only fences.
    */
   #forget(system: System): void {
     system.messages = system.messages.filter(({ client, type, entryId }) => {
@@ -630,7 +637,8 @@ class Machine {
           this.#send(system, which, entryId, index)
         }
       }
-      // What can be read of a confirmed entry says its length: of entries of one byte, their number.
+      // What can be read of a confirmed entry says its length: of entries of one byte, their
+      // number.
       if (measure >= 0) this.#core.onMeasured(state, measure + 1)
       this.#core.onWritten(state, effects)
       more ||= effects.reads.length + effects.copies.length > 0 || effects.measure >= 0
@@ -724,7 +732,10 @@ class Machine {
     for (let entryId = 0; entryId <= system.acked; entryId++) this.#checkCopies(system, entryId)
   }
 
-  /** I1, I8: an ack quorum of the fragment that owns the entry, as the metadata has it, holds the entry. */
+  /**
+   * I1, I8: an ack quorum of the fragment that owns the entry, as the metadata has it, holds the
+   * entry.
+   */
   #checkCopies(system: System, entryId: number): void {
     const { value } = system.metadata
     const { ensemble } = this.#core.fragmentOf(value, entryId)
@@ -802,7 +813,7 @@ function checkChange(before: LedgerMetadata, after: LedgerMetadata): void {
 }
 
 const messageKey = (m: Message): string =>
-  `${m.type[0]}${m.type[2]}${m.client},${m.bookie},${m.index},${m.entryId},${m.generation},${m.lac},${m.status},${m.ghost ? 1 : 0}`
+  [m.type, m.client, m.bookie, m.index, m.entryId, m.generation, m.lac, m.status, m.ghost].join('.')
 
 const fragmentsKey = (fragments: readonly LedgerFragment[]): string =>
   fragments.map(({ firstEntryId, ensemble }) => `${firstEntryId}:${ensemble.join('')}`).join()

@@ -1,8 +1,10 @@
-// What members of an ensemble lack, as the ledger's metadata records it (custom metadata `quire.missing`).
+// What members of an ensemble lack, as the ledger's metadata records it (custom metadata
+// `quire.missing`).
 //
-// Text, a line a hole: `FROM TO BOOKIE`, entry ids in decimal, TO `*` while the hole is still growing: up to the last entry
-// of the fragments, from the one that holds FROM on, that name the bookie. A hole says "may lack": whoever repairs asks.
-// It never reads as absence, and one whose bookie is in no fragment of its range any more means nothing.
+// Text, a line a hole: `FROM TO BOOKIE`, entry ids in decimal, TO `*` while the hole is still
+// growing: up to the last entry of the fragments, from the one that holds FROM on, that name the
+// bookie. A hole says "may lack": whoever repairs asks. It never reads as absence, and one whose
+// bookie is in no fragment of its range any more means nothing.
 
 import { Buffer } from 'node:buffer'
 

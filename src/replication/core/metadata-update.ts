@@ -1,8 +1,9 @@
-// Changes of a ledger's metadata (A1), each as an idempotent predicate and a pure transform, and the optimistic loop that
-// carries one through: evaluate, compare-and-set, on a conflict or a lost reply read again and evaluate anew.
+// Changes of a ledger's metadata (A1), each as an idempotent predicate and a pure transform, and
+// the optimistic loop that carries one through: evaluate, compare-and-set, on a conflict or a lost
+// reply read again and evaluate anew.
 //
-// Because predicate and transform see only what is stored, a reply that was lost is harmless: the retry sees its own
-// effect and finishes without a second write.
+// Because predicate and transform see only what is stored, a reply that was lost is harmless: the
+// retry sees its own effect and finishes without a second write.
 
 import { invariant } from '../../invariant.ts'
 import type { LedgerFragment, LedgerMetadata } from '../../wire/ledger-metadata.ts'
@@ -80,7 +81,9 @@ export interface EnsembleChange {
   readonly holes: readonly Hole[]
 }
 
-/** A7: while the ledger is open and some failed bookie is still at its index of the last fragment. */
+/**
+ * A7: while the ledger is open and some failed bookie is still at its index of the last fragment.
+ */
 export function ensembleChange(change: EnsembleChange): MetadataChange {
   return (current) => {
     if (current.state !== 'open') return { type: 'refused', reason: current.state }
@@ -148,7 +151,10 @@ export const beginRecovery: MetadataChange = (current) =>
     ? { type: 'write', metadata: { ...current, state: 'in-recovery' } }
     : done
 
-/** A10 R6: end, length and the fragments that recovery made, in one write. Whoever closed first is adopted. */
+/**
+ * A10 R6: end, length and the fragments that recovery made, in one write. Whoever closed first is
+ * adopted.
+ */
 export function endRecovery(
   end: LedgerEnd & { readonly fragments: readonly LedgerFragment[] },
 ): MetadataChange {

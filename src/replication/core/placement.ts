@@ -4,7 +4,10 @@ import type { Quorum, QuorumSizes } from './quorum.ts'
 
 export type Below = (below: number) => number
 
-/** `count` of the candidates, those in `avoid` only when the others do not suffice; undefined when there are too few. */
+/**
+ * `count` of the candidates, those in `avoid` only when the others do not suffice; undefined when
+ * there are too few.
+ */
 export function chooseEnsemble(
   candidates: readonly string[],
   options: { count: number; avoid: ReadonlySet<string>; below: Below },
@@ -23,8 +26,8 @@ export function chooseEnsemble(
 }
 
 /**
- * A replacement for each index in the mask `failed`, as many as there are: never a member of the ensemble, never one to avoid.
- * Index positions are kept (A7).
+ * A replacement for each index in the mask `failed`, as many as there are: never a member of the
+ * ensemble, never one to avoid. Index positions are kept (A7).
  */
 export function chooseReplacements(
   quorum: Quorum,
@@ -56,8 +59,9 @@ export interface WantedSizes {
 }
 
 /**
- * Sizes for a new ledger with `live` bookies (A16). Without a wish: three copies, two when only two live, and two are always
- * durable before an acknowledgement. An ensemble shrinks to what lives, an ack quorum never: undefined when too few live.
+ * Sizes for a new ledger with `live` bookies (A16). Without a wish: three copies, two when only two
+ * live, and two are always durable before an acknowledgement. An ensemble shrinks to what lives, an
+ * ack quorum never: undefined when too few live.
  */
 export function ledgerSizes(wanted: WantedSizes, live: number): QuorumSizes | undefined {
   const ensembleWish = wanted.ensembleSize ?? Math.max(3, wanted.writeQuorumSize ?? 0)

@@ -1,7 +1,8 @@
-// Quorum arithmetic of one ledger: who holds an entry, and when enough is known. The only place with the write-set formula.
+// Quorum arithmetic of one ledger: who holds an entry, and when enough is known. The only place
+// with the write-set formula.
 //
-// Members of an ensemble are bits of a 32-bit mask, bit i for index i. Answers are three-valued where silence may still
-// change: an unknown reply is never counted as a negative one.
+// Members of an ensemble are bits of a 32-bit mask, bit i for index i. Answers are three-valued
+// where silence may still change: an unknown reply is never counted as a negative one.
 
 import { invariant } from '../../invariant.ts'
 
@@ -74,8 +75,9 @@ export function ackCoverage(
 export type Coverage = 'covered' | 'impossible' | 'undecided'
 
 /**
- * Of fencing and of last-confirmed reads (A2): covered when in every write set fewer than an ack quorum are not known, so that no
- * ack quorum is without a member that answered. `failed`: members whose answer is unknown for good.
+ * Of fencing and of last-confirmed reads (A2): covered when in every write set fewer than an ack
+ * quorum are not known, so that no ack quorum is without a member that answered. `failed`: members
+ * whose answer is unknown for good.
  */
 export function fencingCoverage(
   quorum: Quorum,
@@ -96,7 +98,10 @@ export function negativeThreshold(quorum: QuorumSizes): number {
 
 export type EntryDecision = 'found' | 'absent' | 'abort' | 'undecided'
 
-/** Of a recovery read (A10 R4), as soon as a threshold is met. Three disjoint masks of replies; the rest has not answered. */
+/**
+ * Of a recovery read (A10 R4), as soon as a threshold is met. Three disjoint masks of replies; the
+ * rest has not answered.
+ */
 export function entryDecision(
   quorum: Quorum,
   entryId: number,

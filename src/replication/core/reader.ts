@@ -1,5 +1,6 @@
-// Which replica an entry is asked of next, and when to give up (A12): replicas in the order of the write set, the next one at
-// a failure or when one is slow, and of all failures the most telling. A window of entries in typed arrays; no I/O.
+// Which replica an entry is asked of next, and when to give up (A12): replicas in the order of the
+// write set, the next one at a failure or when one is slow, and of all failures the most telling. A
+// window of entries in typed arrays; no I/O.
 
 import { invariant } from '../../invariant.ts'
 import { statuses } from '../../wire/bookie-messages.ts'
@@ -43,7 +44,9 @@ export function cloneReader(state: ReaderState): ReaderState {
 
 export interface Preference {
   readonly quorum: Quorum
-  /** Where every read starts when all members hold all entries: one replica's cache serves a range. */
+  /**
+   * Where every read starts when all members hold all entries: one replica's cache serves a range.
+   */
   readonly sticky: number
   /** Members to ask last: they failed lately, or are known to lack entries. */
   readonly poor: number
@@ -90,7 +93,10 @@ function pick({ quorum, sticky, poor }: Preference, entryId: number, tried: numb
   return fallback
 }
 
-/** A replica failed. True when no answer is outstanding any more: ask the next, or fail with `failureOf`. */
+/**
+ * A replica failed. True when no answer is outstanding any more: ask the next, or fail with
+ * `failureOf`.
+ */
 export function onReplicaFailed(
   state: ReaderState,
   entryId: number,
@@ -116,7 +122,9 @@ export function failureOf(state: ReaderState, entryId: number): number {
   return state.worst[entryId % state.capacity] ?? 0
 }
 
-/** Nobody asked so far has answered for `afterMs`, doubled with each replica asked: ask one more. */
+/**
+ * Nobody asked so far has answered for `afterMs`, doubled with each replica asked: ask one more.
+ */
 export function wantsSpeculation(
   state: ReaderState,
   entryId: number,

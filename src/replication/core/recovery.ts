@@ -1,9 +1,11 @@
-// Recovery of one ledger as a reducer (A10): it fences the last ensemble, finds the end by fenced reads against metadata that is
-// frozen, writes what it found again to an ack quorum, and names the end for the closing write.
+// Recovery of one ledger as a reducer (A10): it fences the last ensemble, finds the end by fenced
+// reads against metadata that is frozen, writes what it found again to an ack quorum, and names the
+// end for the closing write.
 //
-// R1. Reading goes on only behind a floor: the highest confirmation heard, and never before the last fragment (D2).
-// R2. An entry is absent only at the negative threshold, and is decided as soon as a threshold is met (D6); what cannot be decided
-//     aborts the recovery: unknown is never absence (D7).
+// R1. Reading goes on only behind a floor: the highest confirmation heard, and never before the
+//     last fragment (D2).
+// R2. An entry is absent only at the negative threshold, and is decided as soon as a threshold is
+//     met (D6); what cannot be decided aborts the recovery: unknown is never absence (D7).
 // R3. Replacements stay in `newFragments` of its writer until the closing write (D9).
 
 import { invariant } from '../../invariant.ts'
@@ -14,7 +16,10 @@ import { append, canAppend } from './writer.ts'
 import { cloneWriter, createWriter } from './writer-state.ts'
 import type { WriterLimits, WriterState } from './writer-state.ts'
 
-/** `unauthorized` is definitive; `unknown` is everything that is neither an entry nor an explicit negative. */
+/**
+ * `unauthorized` is definitive; `unknown` is everything that is neither an entry nor an explicit
+ * negative.
+ */
 export type ReadResult = 'found' | 'negative' | 'unknown' | 'unauthorized'
 
 export type RecoveryPhase = 'fencing' | 'copying' | 'measuring' | 'closing' | 'failed'

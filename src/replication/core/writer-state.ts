@@ -1,7 +1,9 @@
-// What the writer of one ledger knows: a ring of the entries in flight, in typed arrays, and its ensemble.
+// What the writer of one ledger knows: a ring of the entries in flight, in typed arrays, and its
+// ensemble.
 //
-// Entries [head, lap] are in the ring. (lac, lap] wait for their ack quorum; [head, lac] are acknowledged to the caller and are
-// kept until every member of their write set has them or was left behind, so that what a member lacks is known.
+// Entries [head, lap] are in the ring. (lac, lap] wait for their ack quorum; [head, lac] are
+// acknowledged to the caller and are kept until every member of their write set has them or was
+// left behind, so that what a member lacks is known.
 
 import { invariant } from '../../invariant.ts'
 import type { LedgerFragment } from '../../wire/ledger-metadata.ts'
@@ -23,7 +25,9 @@ export type EndReason =
 export interface WriterLimits {
   /** Entries in the ring, a power of two. */
   readonly capacity: number
-  /** Entries that are confirmed and that a slow member still lacks: at so many, it sets the pace. */
+  /**
+   * Entries that are confirmed and that a slow member still lacks: at so many, it sets the pace.
+   */
   readonly keptEntriesMax: number
   readonly keptBytesMax: number
   /** Silence of a member about one entry. */
@@ -34,8 +38,8 @@ export interface WriterLimits {
 }
 
 /**
- * `idle`: nothing to change. `choosing`: the driver looks for replacements. `changing`: a change of the metadata is in flight, and
- * last add confirmed stands still until its outcome is known (A5).
+ * `idle`: nothing to change. `choosing`: the driver looks for replacements. `changing`: a change of
+ * the metadata is in flight, and last add confirmed stands still until its outcome is known (A5).
  */
 export type WriterPhase = 'idle' | 'choosing' | 'changing'
 
@@ -59,14 +63,20 @@ export interface WriterState {
 
   /** What entries are sent to: the last fragment as known when the change before was finished. */
   ensemble: readonly string[]
-  /** The last fragment of the metadata: differs from `ensemble` between two changes that follow at once. */
+  /**
+   * The last fragment of the metadata: differs from `ensemble` between two changes that follow at
+   * once.
+   */
   committed: readonly string[]
   /** Counts the bookies that stood at an index: with the index it names a bookie for good. */
   readonly generations: Uint32Array
   readonly sinceMs: Float64Array
 
   phase: WriterPhase
-  /** True from the moment a change's first entry id was computed until it is finished: no acknowledgement meanwhile. */
+  /**
+   * True from the moment a change's first entry id was computed until it is finished: no
+   * acknowledgement meanwhile.
+   */
   gated: boolean
   changes: number
   /** Members that failed and are not dealt with yet. */
@@ -85,7 +95,10 @@ export interface WriterState {
   end: EndReason | undefined
 }
 
-/** What a step asks of the driver; reused by it. Progress is read from `lac`, `head` and `end` of the state. */
+/**
+ * What a step asks of the driver; reused by it. Progress is read from `lac`, `head` and `end` of
+ * the state.
+ */
 export interface WriterEffects {
   /** Entries to send again: pairs. */
   readonly resendEntries: number[]

@@ -1,12 +1,16 @@
-// The writer of one ledger as a reducer (A4 to A8): it numbers entries, counts acknowledgements, confirms in order, replaces
-// failed members or leaves them behind, and ends. No promise, clock or I/O; it changes its own state, takes batches, and
-// writes what it wants done into effects that the driver reuses.
+// The writer of one ledger as a reducer (A4 to A8): it numbers entries, counts acknowledgements,
+// confirms in order, replaces failed members or leaves them behind, and ends. No promise, clock or
+// I/O; it changes its own state, takes batches, and writes what it wants done into effects that the
+// driver reuses.
 //
-// W1. Only `scan` confirms, in order, at an ack quorum of the committed ensemble, and never while a change is in flight (A5).
+// W1. Only `scan` confirms, in order, at an ack quorum of the committed ensemble, and never while a
+//     change is in flight (A5).
 // W2. A member is named by index and generation: what a replaced one still says is ignored.
-// W3. A change of ensemble takes effect in two phases: the acknowledgements of the replaced members are unset in every pending
-//     entry, then the scan runs once, whether anything was replaced or not (A7, D4, D5).
-// W4. Without a spare a failed member is left behind, as long as every write set keeps an ack quorum (A16).
+// W3. A change of ensemble takes effect in two phases: the acknowledgements of the replaced members
+//     are unset in every pending entry, then the scan runs once, whether anything was replaced or
+//     not (A7, D4, D5).
+// W4. Without a spare a failed member is left behind, as long as every write set keeps an ack
+//     quorum (A16).
 
 import { invariant } from '../../invariant.ts'
 import { statuses } from '../../wire/bookie-messages.ts'
@@ -143,7 +147,10 @@ export function onChosen(
   if (state.local) applyLocally(state, options.nowMs, effects)
 }
 
-/** The change in flight is in the metadata, or was found superfluous: `ensemble` is the last fragment now. */
+/**
+ * The change in flight is in the metadata, or was found superfluous: `ensemble` is the last
+ * fragment now.
+ */
 export function onChanged(
   state: WriterState,
   options: { ensemble: readonly string[]; nowMs: number },
@@ -231,8 +238,9 @@ function settle(state: WriterState, effects: WriterEffects): void {
 }
 
 /**
- * W1. The one place where an entry becomes confirmed. A member that answers, only later than the others, sets the pace once so
- * much is kept for it: nothing more is confirmed until it catches up, or is silent for too long and fails.
+ * W1. The one place where an entry becomes confirmed. A member that answers, only later than the
+ *     others, sets the pace once so much is kept for it: nothing more is confirmed until it catches
+ *     up, or is silent for too long and fails.
  */
 function scan(state: WriterState): void {
   for (let before = -2; before !== state.lac;) {
@@ -273,7 +281,10 @@ function choose(state: WriterState, effects: WriterEffects): void {
   effects.choose = state.handling
 }
 
-/** First entry of the ring that a member should have and did not acknowledge; lap + 1 when there is none. */
+/**
+ * First entry of the ring that a member should have and did not acknowledge; lap + 1 when there is
+ * none.
+ */
 function firstLacking(state: WriterState, index: number): number {
   let entryId = state.head
   for (; entryId <= state.lap; entryId += 1) {

@@ -1,4 +1,5 @@
-// The ledger client's writing and recovering, on honest bookies in memory, over connections that deliver in pieces.
+// The ledger client's writing and recovering, on honest bookies in memory, over connections that
+// deliver in pieces.
 import t from 'tap'
 import { parseHoles } from '../../../src/replication/core/holes.ts'
 import { bench, code, contents, numbered, pseudoRandom, until } from '../../support/ledger-bench.ts'
@@ -131,7 +132,7 @@ t.test(
     cluster.stop(2)
     const third = await client.tail(full.ledgerId)
     t.equal(third.lastAddConfirmed, 69)
-    const alone = await another()
+    const alone = another()
     const again = ledgers.metadata(full.ledgerId)
     ledgers.change(full.ledgerId, () => ({
       ...again,

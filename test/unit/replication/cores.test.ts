@@ -1,4 +1,5 @@
-// The cores of writer and recovery, row by row: the race table of A7, the defects of A14 that a core can have, A16.
+// The cores of writer and recovery, row by row: the race table of A7, the defects of A14 that a
+// core can have, A16.
 import t from 'tap'
 import {
   ensembleChange,
@@ -78,8 +79,11 @@ class Writing {
     }
   }
 
-  /** Replies as `ENTRY:INDEXES`, OK unless a status is given, of the present bookies unless a generation is. */
-  reply(text: string, { status = statuses.ok as number, generation = -1 } = {}): this {
+  /**
+   * Replies as `ENTRY:INDEXES`, OK unless a status is given, of the present bookies unless a
+   * generation is.
+   */
+  reply(text: string, { status = 0, generation = -1 } = {}): this {
     const batch = this.#batch
     batch.count = 0
     for (const part of text.split(' ')) {

@@ -1,5 +1,6 @@
-// Quorum arithmetic against a naive twin that enumerates, placement, holes and the texts of changes.
-import fc from 'fast-check'
+// Quorum arithmetic against a naive twin that enumerates, placement, holes and the texts of
+// changes.
+import * as fc from 'fast-check'
 import t from 'tap'
 import {
   endHoles,

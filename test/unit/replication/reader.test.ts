@@ -1,4 +1,5 @@
-// Reading and following ledgers, deletion, and metadata that answers badly, on honest bookies in memory.
+// Reading and following ledgers, deletion, and metadata that answers badly, on honest bookies in
+// memory.
 import t from 'tap'
 import type { LedgerClient, LedgerWriter } from '../../../src/replication/api.ts'
 import { statuses } from '../../../src/wire/bookie-messages.ts'

@@ -1,5 +1,6 @@
-// All histories of small ledgers, and random ones of larger, through the real cores (A15); and proof that this sees what it is
-// there to see: with a defect in a core, or in what it is told, an invariant breaks.
+// All histories of small ledgers, and random ones of larger, through the real cores (A15); and
+// proof that this sees what it is there to see: with a defect in a core, or in what it is told, an
+// invariant breaks.
 import { join } from 'node:path'
 import t from 'tap'
 import { pseudoRandom } from '../../support/ledger-bench.ts'
