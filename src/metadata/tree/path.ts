@@ -13,7 +13,8 @@ export function pathProblem(path: string): string | undefined {
 }
 
 // Control characters, surrogates and the private area, specials: what ZooKeeper refuses. Hence no
-// pair outside the BMP. oxlint-disable-next-line no-control-regex
+// pair outside the BMP.
+// oxlint-disable-next-line no-control-regex
 const refused = /[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]/
 
 /** The path above; of `/` there is none. */
