@@ -28,10 +28,6 @@ export function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
-export function childOf(parent: string, name: string): string {
-  return parent === '/' ? `/${name}` : `${parent}/${name}`
-}
-
 /**
  * A sequential name's ten digits, as Java's `%010d`: the sign counts as one, and the smallest
  * number has eleven.

@@ -93,7 +93,10 @@ export async function openTree(options: TreeOptions): Promise<Tree> {
 }
 
 export class Tree implements AsyncDisposable {
-  /** Resolves to the reason when the tree can serve nothing more (I3). */
+  /**
+   * Resolves when the tree can serve nothing more (I3): to the store's own error, such as
+   * QUIRE_FSYNC_FAILED, which says what its owner has to do.
+   */
   readonly failed: Promise<Error>
   readonly queueBytesMax: number
   readonly #options: TreeOptions
@@ -319,8 +322,12 @@ export class Tree implements AsyncDisposable {
   async #inTime(commit: Promise<void>): Promise<void> {
     const { timers, commitTimeoutMs = defaults.commitTimeoutMs } = this.#options
     const { promise, reject } = Promise.withResolvers<never>()
-    const text = `a commit of the metadata did not end within ${commitTimeoutMs} ms`
-    const timer = timers.after(commitTimeoutMs, () => reject(new QuireError('QUIRE_IO', text)))
+    // It may still be done, by a thread that nobody can stop: nothing of this process may open it.
+    const hung = new QuireError(
+      'QUIRE_FSYNC_FAILED',
+      `a commit of the metadata did not end within ${commitTimeoutMs} ms: check the disk`,
+    )
+    const timer = timers.after(commitTimeoutMs, () => reject(hung))
     try {
       await Promise.race([commit, promise])
     } finally {
@@ -337,7 +344,7 @@ export class Tree implements AsyncDisposable {
     this.#queuedBytes = 0
     for (const { reject } of pending) reject(error)
     this.#watches.end()
-    this.#fail(error)
+    this.#fail(QuireError.is(cause) ? cause : error)
     // A store that failed may hang at its close too: nobody waits for it.
     this.#options.store.close().catch((closing: unknown) => {
       this.#options.logger.warn({ err: closing }, 'the failed store of the metadata did not close')
