@@ -135,7 +135,7 @@ export class AddPipeline {
     this.#identity = identity
     this.#owner = owner
     this.#txnHigh = txnHigh
-    this.#arena = new SendArena(state.limits.capacity)
+    this.#arena = new SendArena(state.lap + 1)
     this.#unsent = state.lap + 1
     this.#ensemble = state.ensemble
     const { ledgerHigh, ledgerLow, masterKey } = identity

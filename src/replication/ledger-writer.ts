@@ -44,6 +44,8 @@ export function writerLimits(options: Required<LedgerClientOptions>): WriterLimi
   }
 }
 
+const waitingFirst = 64
+
 type Pending = PromiseWithResolvers<number>
 
 /** Answers to WRITE_LAC are of no interest: it is a hint, and its bookie may be slow or gone. */
@@ -56,7 +58,8 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
   readonly #parts: ClientParts
   readonly #state: WriterState
   readonly #pipeline: AddPipeline
-  readonly #waiting: (Pending | undefined)[]
+  /** By entryId % length; grows with what is not resolved. */
+  #waiting: (Pending | undefined)[] = Array.from({ length: waitingFirst })
   readonly #end = Promise.withResolvers<Error | undefined>()
   readonly #moved = new Gate()
   #endError: QuireError | undefined
@@ -92,7 +95,6 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     this.#resolved = -1
     this.#numbered = -1
     this.#toldLac = -1
-    this.#waiting = Array.from({ length: limits.capacity })
     const state = this.#state
     this.#pipeline = new AddPipeline({ parts, identity, state, flags: 0, owner: this, txnHigh })
   }
@@ -122,6 +124,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     this.#lengthBytes += payload.length
     this.#pipeline.push(entryId, payload, this.#lengthBytes)
     const pending = Promise.withResolvers<number>()
+    if (entryId - this.#resolved > this.#waiting.length) this.#growWaiting(entryId)
     this.#waiting[entryId % this.#waiting.length] = pending
     return pending.promise
   }
@@ -187,6 +190,15 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     }
     this.#resolved = lac
     if (lac === this.#numbered) this.#tellLacSoon()
+  }
+
+  #growWaiting(upTo: number): void {
+    const before = this.#waiting
+    const grown: (Pending | undefined)[] = Array.from({ length: before.length * 2 })
+    for (let entryId = this.#resolved + 1; entryId < upTo; entryId += 1) {
+      grown[entryId % grown.length] = before[entryId % before.length]
+    }
+    this.#waiting = grown
   }
 
   #isFull(bytes: number): boolean {

@@ -19,20 +19,22 @@ export interface ArenaChunk {
 const chunkBytes = 262_144
 /** Finished chunks kept for the next entries. */
 const spareMax = 4
+/** Entries that have a slot before the tables grow. */
+const slotsFirst = 64
 
 export class SendArena {
-  readonly #chunks: (ArenaChunk | undefined)[]
-  readonly #starts: Uint32Array
-  readonly #ends: Uint32Array
+  // By entryId % length; they grow with the entries that are not finished.
+  #chunks: (ArenaChunk | undefined)[] = Array.from({ length: slotsFirst })
+  #starts = new Uint32Array(slotsFirst)
+  #ends = new Uint32Array(slotsFirst)
   /** In the order of their entries; the last is being filled. */
   readonly #used: ArenaChunk[] = []
   readonly #spare: ArenaChunk[] = []
-  #head = 0
+  #head: number
 
-  constructor(capacity: number) {
-    this.#chunks = Array.from({ length: capacity })
-    this.#starts = new Uint32Array(capacity)
-    this.#ends = new Uint32Array(capacity)
+  /** `head`: the first entry that will be placed. */
+  constructor(head: number) {
+    this.#head = head
   }
 
   /** A chunk with room for `bytes` at `used`. The caller fills it and then calls `placed`. */
@@ -47,6 +49,7 @@ export class SendArena {
 
   /** The entry's frame is chunk.bytes[used, end). */
   placed(entryId: number, chunk: ArenaChunk, end: number): void {
+    if (entryId - this.#head >= this.#chunks.length) this.#grow(entryId)
     const slot = entryId % this.#chunks.length
     this.#chunks[slot] = chunk
     this.#starts[slot] = chunk.used
@@ -91,6 +94,21 @@ export class SendArena {
       first.used = 0
       if (roomy) this.#spare.push(first)
       first = this.#used[0]
+    }
+  }
+
+  #grow(upTo: number): void {
+    const [chunks, starts, ends] = [this.#chunks, this.#starts, this.#ends]
+    const length = chunks.length * 2
+    this.#chunks = Array.from({ length })
+    this.#starts = new Uint32Array(length)
+    this.#ends = new Uint32Array(length)
+    for (let entryId = this.#head; entryId < upTo; entryId += 1) {
+      const from = entryId % chunks.length
+      const to = entryId % length
+      this.#chunks[to] = chunks[from]
+      this.#starts[to] = starts[from] ?? 0
+      this.#ends[to] = ends[from] ?? 0
     }
   }
 

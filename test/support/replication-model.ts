@@ -822,7 +822,7 @@ function writerKey(w: WriterState | undefined): string {
   if (!w) return ''
   const acks: number[] = []
   for (let entryId = w.head; entryId <= w.lap; entryId++) {
-    acks.push(w.acked[entryId % w.limits.capacity] ?? 0)
+    acks.push(w.acked[entryId % w.acked.length] ?? 0)
   }
   return [
     acks.join('.'),

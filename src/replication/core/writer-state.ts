@@ -23,7 +23,7 @@ export type EndReason =
   | 'metadata-lost'
 
 export interface WriterLimits {
-  /** Entries in the ring, a power of two. */
+  /** Most entries in the ring, a power of two: it begins small and grows. */
   readonly capacity: number
   /**
    * Entries that are confirmed and that a slow member still lacks: at so many, it sets the pace.
@@ -49,10 +49,10 @@ export interface WriterState {
   /** A recoverer: replacements are kept to itself until the closing write (A10 R5). */
   readonly local: boolean
 
-  // The ring, by entryId & (capacity − 1).
-  readonly acked: Uint32Array
-  readonly payloadBytes: Uint32Array
-  readonly sentAtMs: Float64Array
+  // The ring, by entryId % length.
+  acked: Uint32Array
+  payloadBytes: Uint32Array
+  sentAtMs: Float64Array
   head: number
   lac: number
   lap: number
@@ -128,6 +128,27 @@ export function clearEffects(effects: WriterEffects): void {
   effects.recordHoles = false
 }
 
+/** Slots of a ring before it grows: most writers have few entries in flight. */
+const ringEntriesFirst = 64
+
+/** Doubles the ring; every entry of it moves to its new slot. */
+export function growRing(state: WriterState): void {
+  const { acked, payloadBytes, sentAtMs } = state
+  const before = acked.length
+  const length = before * 2
+  invariant(length <= state.limits.capacity, 'a ring grows up to its capacity', { length })
+  state.acked = new Uint32Array(length)
+  state.payloadBytes = new Uint32Array(length)
+  state.sentAtMs = new Float64Array(length)
+  for (let entryId = state.head; entryId <= state.lap; entryId += 1) {
+    const from = entryId % before
+    const to = entryId % length
+    state.acked[to] = acked[from] ?? 0
+    state.payloadBytes[to] = payloadBytes[from] ?? 0
+    state.sentAtMs[to] = sentAtMs[from] ?? 0
+  }
+}
+
 export function createWriter(options: {
   quorum: Quorum
   limits: WriterLimits
@@ -143,13 +164,14 @@ export function createWriter(options: {
     capacity,
   })
   invariant(ensemble.length === quorum.ensembleSize, 'an ensemble has its size')
+  const first = Math.min(capacity, ringEntriesFirst)
   return {
     quorum,
     limits,
     local,
-    acked: new Uint32Array(capacity),
-    payloadBytes: new Uint32Array(capacity),
-    sentAtMs: new Float64Array(capacity),
+    acked: new Uint32Array(first),
+    payloadBytes: new Uint32Array(first),
+    sentAtMs: new Float64Array(first),
     head: lac + 1,
     lac,
     lap: lac,

@@ -17,7 +17,7 @@ import { statuses } from '../../wire/bookie-messages.ts'
 import { withFragment } from './metadata-update.ts'
 import type { EnsembleChange, Refusal, Replacement } from './metadata-update.ts'
 import { canAckWithout, popcount, writeSet } from './quorum.ts'
-import { holesOf } from './writer-state.ts'
+import { growRing, holesOf } from './writer-state.ts'
 import type { EndReason, WriterEffects, WriterState } from './writer-state.ts'
 
 /** The replies of one socket read; of fixed size, reused. */
@@ -42,6 +42,7 @@ export function createReplyBatch(capacity: number): ReplyBatch {
 /** Numbers an entry. The caller has seen `canAppend`. */
 export function append(state: WriterState, payloadBytes: number): number {
   invariant(canAppend(state), 'an entry is appended only where there is room', { lap: state.lap })
+  if (state.lap + 1 - state.head === state.acked.length) growRing(state)
   state.lap += 1
   const slot = slotOf(state, state.lap)
   state.acked[slot] = 0
@@ -214,7 +215,7 @@ export function leaveRestBehind(state: WriterState, effects: WriterEffects): voi
 }
 
 function slotOf(state: WriterState, entryId: number): number {
-  return entryId % state.limits.capacity
+  return entryId % state.acked.length
 }
 
 function acknowledge(state: WriterState, entryId: number, index: number): void {

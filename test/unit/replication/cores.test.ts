@@ -355,6 +355,35 @@ t.test('a slow member sets the pace once as much is kept for it as may be', (t) 
   t.end()
 })
 
+t.test('the ring grows with what is in flight', (t) => {
+  const quorum = createQuorum(three)
+  const wide = { ...limits, capacity: 1_024, keptEntriesMax: 1_024, keptBytesMax: 1_000_000 }
+  const ensemble = names.slice(0, 3)
+  const options = { quorum, limits: wide, ensemble, local: false, nowMs: 0 }
+  const state = createWriter({ ...options, lac: 2 ** 40 })
+  const effects = createEffects()
+  const batch = createReplyBatch(3)
+  const acknowledge = (entryId: number): void => {
+    batch.count = 3
+    batch.entryIds.fill(entryId)
+    batch.indexes.set([0, 1, 2])
+    onReplies(state, batch, effects)
+  }
+  for (let i = 0; i < 40; i++) append(state, i)
+  for (let e = state.lac + 1; e <= 2 ** 40 + 20; e++) acknowledge(e)
+  for (let i = 40; i < 700; i++) append(state, i)
+  t.equal(state.lap - state.head, 679)
+  t.equal(state.acked.length, 1_024)
+  acknowledge(2 ** 40 + 22)
+  t.equal(state.lac, 2 ** 40 + 20)
+  acknowledge(2 ** 40 + 21)
+  t.equal(state.lac, 2 ** 40 + 22)
+  t.equal(state.confirmedBytes, (21 * 22) / 2, 'each with its own size')
+  while (canAppend(state)) append(state, 1)
+  t.equal(state.lap + 1 - state.head, 1_024)
+  t.end()
+})
+
 t.test('silence', (t) => {
   const w = new Writing()
   w.append()

@@ -37,6 +37,7 @@ import {
 import type { QuorumSizes } from '../../../src/replication/core/quorum.ts'
 import {
   askNext,
+  cloneReader,
   createReader,
   endEntry,
   failureOf,
@@ -281,8 +282,10 @@ t.test('replicas of a read, one after another', (t) => {
   t.equal(onReplicaFailed(state, 2, { index: 2, status: statuses.noEntry }), true)
   t.equal(askNext(state, 2, options), -1)
   t.equal(failureOf(state, 2), statuses.io)
+  const copy = cloneReader(state)
   t.equal(endEntry(state, 2), true)
   t.equal(endEntry(state, 2), false, 'a late answer finds nothing')
+  t.equal(endEntry(copy, 2), true, 'a clone goes its own way')
   t.equal(onReplicaFailed(state, 2, { index: 2, status: statuses.io }), false)
   const whole = createQuorum({ ensembleSize: 3, writeQuorumSize: 3, ackQuorumSize: 2 })
   const sticky = { preference: { quorum: whole, sticky: 1, poor: 0 }, nowMs: 0 }
