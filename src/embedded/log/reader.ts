@@ -127,6 +127,8 @@ export class LogCursor {
       if (entryId <= confirmed) {
         for await (const { payload } of reader.read({ from: entryId, to: confirmed, signal })) {
           entryId += 1
+          // A ledger that is opened anew may know of less that is confirmed than was read before.
+          if (this.#isPast(payload)) continue
           yield this.#take(Buffer.from(payload))
           if (this.#done() || this.#feedHasIt()) return 'end'
         }
@@ -164,8 +166,8 @@ export class LogCursor {
   }
 
   /**
-   * The entry that holds the position: each holds at least one record, so a search over first
-   * positions finds it.
+   * The entry that holds the position, or one before it when it is not known to be confirmed: each
+   * holds at least one record, so a search over first positions finds it.
    */
   async #findEntry(reader: LedgerReader, segment: LogSegment): Promise<number> {
     const position = this.#position ?? segment.firstPosition
@@ -192,6 +194,11 @@ export class LogCursor {
       `entry ${entryId} of ledger ${reader.ledgerId} was not delivered; try again`,
       { facts: { ledgerId: reader.ledgerId, entryId } },
     )
+  }
+
+  #isPast(payload: Buffer): boolean {
+    const { firstPosition, count } = decodeEntryHeader(payload)
+    return this.#position !== undefined && firstPosition + count <= this.#position
   }
 
   /** The part of an entry from the cursor on, and the cursor moves behind it. */

@@ -411,6 +411,20 @@ t.test('a ledger opened without recovery does not hide the committed tail (A14 D
   )
 })
 
+t.test('a cursor ahead of what is known to be confirmed waits for its own position', async (t) => {
+  const cluster = new MemoryCluster()
+  const log = await cluster.client().log('l')
+  const writer = await log.acquire()
+  const ten = Array.from({ length: 10 }, (_, index) => bytes(`r${index}`))
+  await writer.appendMany(ten)
+  await writer.appendMany(ten)
+  // The second entry is not confirmed to a reader yet, and holds nothing that it wants.
+  const away = await cluster.client({ pollMs: 1 }).log('l')
+  const reading = follow(away, 2, 20)
+  await appendAll(writer, 'x', 'y', 'z')
+  t.same(await reading, ['20:x', '21:y'])
+})
+
 t.test('a break and a signal release a reader that waits', async (t) => {
   const cluster = new MemoryCluster()
   const log = await cluster.client().log('l')
