@@ -1,6 +1,7 @@
 // A metadata session that outlives its expiry, for callers that own nothing in it: reads and compare-and-sets, no
 // ephemerals. When the session underneath has ended, the next call opens another one.
 import { QuireError } from '../errors.ts'
+import { withSignal } from '../metadata/abort.ts'
 import type {
   CallOptions,
   CreateOptions,
@@ -22,7 +23,7 @@ export class RenewedSession implements MetadataSession {
 
   /** Opens the first session before it resolves, so that a cluster that cannot be reached is told at once. */
   static async open(
-    store: MetadataStore,
+    store: Pick<MetadataStore, 'session'>,
     options: { timeoutMs: number; signal?: AbortSignal | undefined },
   ): Promise<RenewedSession> {
     const { timeoutMs, signal } = options
@@ -36,7 +37,7 @@ export class RenewedSession implements MetadataSession {
     this.#end = resolve
     this.#open = open
     this.#current = Promise.resolve(first)
-    this.#watch(first)
+    this.#watch(first, this.#current)
   }
 
   /** Of the session of the moment. */
@@ -49,22 +50,22 @@ export class RenewedSession implements MetadataSession {
     data: Uint8Array,
     options?: CreateOptions,
   ): Promise<{ path: string; stat: NodeStat }> {
-    return (await this.#session()).create(path, data, options)
+    return this.#call(options?.signal, (session) => session.create(path, data, options))
   }
 
   async get(path: string, options?: ReadOptions): Promise<{ data: Uint8Array; stat: NodeStat }> {
-    return (await this.#session()).get(path, options)
+    return this.#call(options?.signal, (session) => session.get(path, options))
   }
 
   async exists(path: string, options?: ReadOptions): Promise<NodeStat | undefined> {
-    return (await this.#session()).exists(path, options)
+    return this.#call(options?.signal, (session) => session.exists(path, options))
   }
 
   async children(
     path: string,
     options?: ReadOptions,
   ): Promise<{ names: string[]; stat: NodeStat }> {
-    return (await this.#session()).children(path, options)
+    return this.#call(options?.signal, (session) => session.children(path, options))
   }
 
   async set(
@@ -73,18 +74,18 @@ export class RenewedSession implements MetadataSession {
     version: number,
     options?: CallOptions,
   ): Promise<NodeStat> {
-    return (await this.#session()).set(path, data, version, options)
+    return this.#call(options?.signal, (session) => session.set(path, data, version, options))
   }
 
   async delete(path: string, version: number, options?: CallOptions): Promise<void> {
-    return (await this.#session()).delete(path, version, options)
+    return this.#call(options?.signal, (session) => session.delete(path, version, options))
   }
 
   async multi(
     operations: readonly MultiOperation[],
     options?: CallOptions,
   ): Promise<MultiResult[]> {
-    return (await this.#session()).multi(operations, options)
+    return this.#call(options?.signal, (session) => session.multi(operations, options))
   }
 
   async close(): Promise<void> {
@@ -100,33 +101,63 @@ export class RenewedSession implements MetadataSession {
     await this.close()
   }
 
+  /**
+   * A call that fails because its session expired was not made (a write whose outcome is not known
+   * fails otherwise): it is made on the next session.
+   */
+  #call<T>(
+    signal: AbortSignal | undefined,
+    make: (session: MetadataSession) => Promise<T>,
+  ): Promise<T> {
+    return withSignal(signal, async () => {
+      for (;;) {
+        const current = this.#current
+        const session = await this.#session()
+        try {
+          return await make(session)
+        } catch (error) {
+          if (!QuireError.is(error, 'QUIRE_SESSION_EXPIRED')) throw error
+          await this.#renew(current)
+        }
+      }
+    })
+  }
+
   async #session(): Promise<MetadataSession> {
-    if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the client is closed: open a new one')
+    if (this.#closed) throw closedError()
+    const current = this.#current
     try {
-      return await this.#current
+      return await current
     } catch {
       // The attempt after an expiry failed: the cluster could not be reached then; it may be now.
-      return this.#renew()
+      return this.#renew(current)
     }
   }
 
-  #renew(): Promise<MetadataSession> {
+  /** In the place of one that is gone. Many may find that out at once: one session comes of it. */
+  async #renew(gone: Promise<MetadataSession>): Promise<MetadataSession> {
+    if (this.#closed) throw closedError()
+    if (this.#current !== gone) return this.#current
     const next = this.#open()
     this.#current = next
     next.then(
-      (session) => this.#watch(session),
-      () => undefined, // Told to the caller of #session.
+      (session) => this.#watch(session, next),
+      () => undefined, // Told to the callers of #session.
     )
     return next
   }
 
-  #watch(session: MetadataSession): void {
+  #watch(session: MetadataSession, current: Promise<MetadataSession>): void {
     this.#sessionId = session.sessionId
-    void this.#renewAtExpiry(session)
+    void this.#renewAtExpiry(session, current)
   }
 
-  async #renewAtExpiry(session: MetadataSession): Promise<void> {
+  async #renewAtExpiry(session: MetadataSession, current: Promise<MetadataSession>): Promise<void> {
     const how = await session.ended
-    if (how === 'expired' && !this.#closed) this.#renew().catch(() => undefined)
+    if (how === 'expired' && !this.#closed) this.#renew(current).catch(() => undefined)
   }
+}
+
+function closedError(): QuireError {
+  return new QuireError('QUIRE_CLOSED', 'the client is closed: open a new one')
 }
