@@ -34,8 +34,9 @@ t.test('a call that meets the expiry is made on the next session', async (t) => 
   await tree.endSession(session.sessionId, 'expired')
   const { data } = await session.get('/a', { linearizable: true })
   t.equal(Buffer.from(data).toString(), '1')
-  await tree.endSession(session.sessionId, 'expired')
-  t.equal((await session.set('/a', Buffer.from('2'), 0)).version, 1)
+  const ending = tree.endSession(session.sessionId, 'expired')
+  t.equal((await session.set('/a', Buffer.from('2'), 0)).version, 1, 'behind the end in one group')
+  await ending
   t.equal(opened.length, 3)
   await session.close()
   t.same(await tree.sessions(), [])
