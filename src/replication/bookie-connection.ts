@@ -173,6 +173,8 @@ export class BookieConnection {
 
   async #establish(): Promise<void> {
     const { clock, network, connectTimeoutMs, resolve, logger } = this.#options
+    // Nobody is told of a failure within the call that asked to send: it may be half-way.
+    await Promise.resolve()
     try {
       if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the ledger client was closed')
       if (clock.monotonicMs() < this.#notBeforeMs) {

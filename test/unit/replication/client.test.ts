@@ -183,6 +183,35 @@ t.test(
   },
 )
 
+t.test('a replacement that could not be reached a moment ago is one more failure', async (t) => {
+  const { client, cluster, ledgers, registration } = await bench(t)
+  const writer = await client.create()
+  const other = await client.create()
+  const port = cluster.add()
+  cluster.stop(port)
+  const absent = `bookie-${port}`
+  await registration.register({ bookieId: absent, host: 'memory', port })
+  ledgers.change(other.ledgerId, (metadata) => ({
+    ...metadata,
+    fragments: [{ firstEntryId: 0, ensemble: ['bookie-0', 'bookie-1', absent] }],
+  }))
+  await client.tail(other.ledgerId)
+  for (const each of cluster.bookies) {
+    each.interfere = ({ operation }) => (operation === 'add' ? 'hold' : 'serve')
+  }
+  cluster.bookie(2).interfere = () => 'hang'
+  const appends = Array.from({ length: 5 }, (_, i) => writer.append(Buffer.from(`entry ${i}`)))
+  await until(() => cluster.bookie(1).heldCount === 5)
+  cluster.stop(2)
+  const ensemble = (): string[] => [
+    ...(ledgers.metadata(writer.ledgerId).fragments[0]?.ensemble ?? []),
+  ]
+  await until(() => ensemble().includes(absent))
+  await until(() => writer.degraded)
+  for (const each of cluster.bookies) each.release()
+  t.same(await Promise.all(appends), [0, 1, 2, 3, 4])
+})
+
 t.test(
   'a silent bookie is replaced after its time, and what it still says is ignored',
   async (t) => {
