@@ -50,9 +50,13 @@ export async function openClient(parts: ClientParts): Promise<Client> {
       signal,
     })
     const managers = await openManagers(session, { io, signal })
-    const singleNode = (await managers.cookies.list({ signal })).length <= 1
-    const options = { ...settings, singleNode }
-    const ledgers = createLedgerClient({ ...io, logger, ...managers, options })
+    const ledgers = createLedgerClient({
+      ...io,
+      logger,
+      ...managers,
+      knownBookies: async (call) => (await managers.cookies.list({ signal: call })).length,
+      options: settings,
+    })
     const upper = onLedgers(parts, ledgers, managers.records)
     const close = async (): Promise<void> => {
       await upper.close()

@@ -25,7 +25,7 @@ import { DrivenLedgerReader } from './ledger-reader.ts'
 import { recoverLedger } from './ledger-recovery.ts'
 import { DrivenLedgerWriter } from './ledger-writer.ts'
 import { defaultOptions } from './parts.ts'
-import type { ClientParts, LedgerClientOptions } from './parts.ts'
+import type { ClientParts, KnownBookies, LedgerClientOptions } from './parts.ts'
 import { Sweeper, Turn } from './turn.ts'
 import { checkSignal } from './wait.ts'
 
@@ -37,6 +37,8 @@ export interface LedgerClientParts {
   readonly logger: Logger
   readonly ledgers: LedgerManager
   readonly registration: RegistrationManager
+  /** Asked at each creation that this decides. Without it a ledger has one copy only on demand. */
+  readonly knownBookies?: KnownBookies | undefined
   readonly options?: LedgerClientOptions | undefined
 }
 
@@ -56,7 +58,7 @@ class DrivenLedgerClient implements LedgerClient {
   #closed = false
 
   constructor(given: LedgerClientParts) {
-    const { network, clock, timers, random, ledgers, registration } = given
+    const { network, clock, timers, random, ledgers, registration, knownBookies } = given
     const logger = given.logger.child({ part: 'ledgers' })
     const options = { ...defaultOptions, ...defined(given.options) }
     const shortest = Math.min(options.addTimeoutMs, options.readTimeoutMs, options.speculateAfterMs)
@@ -77,7 +79,7 @@ class DrivenLedgerClient implements LedgerClient {
       frameBytesMax,
     })
     const shared = { network, clock, timers, random, logger }
-    this.#parts = { ...shared, ledgers, bookies, turn, sweeper, options }
+    this.#parts = { ...shared, ledgers, bookies, knownBookies, turn, sweeper, options }
   }
 
   async create(options: CreateLedgerOptions = {}): Promise<LedgerWriter> {
@@ -221,7 +223,7 @@ class DrivenLedgerClient implements LedgerClient {
     checkSizes(options)
     const { bookies, random } = this.#parts
     const live = await bookies.writable(options.signal)
-    const sizes = this.#sizes(options, live.length)
+    const sizes = await this.#sizes(options, live.length)
     const ensemble =
       sizes &&
       chooseEnsemble(live, {
@@ -238,10 +240,12 @@ class DrivenLedgerClient implements LedgerClient {
     )
   }
 
-  #sizes(options: CreateLedgerOptions, live: number): QuorumSizes | undefined {
-    const asked =
-      options.ensembleSize ?? options.writeQuorumSize ?? options.ackQuorumSize !== undefined
-    if (this.#parts.options.singleNode && asked === false && live === 1) {
+  async #sizes(options: CreateLedgerOptions, live: number): Promise<QuorumSizes | undefined> {
+    const { ensembleSize, writeQuorumSize, ackQuorumSize, signal } = options
+    const asked = ensembleSize ?? writeQuorumSize ?? ackQuorumSize
+    const { knownBookies } = this.#parts
+    // Not by what lives: of three bookies two may be dead.
+    if (live === 1 && asked === undefined && (await knownBookies?.(signal)) === 1) {
       return { ensembleSize: 1, writeQuorumSize: 1, ackQuorumSize: 1 }
     }
     return ledgerSizes(options, live)
@@ -252,7 +256,7 @@ class DrivenLedgerClient implements LedgerClient {
     sizes: QuorumSizes,
     ensemble: string[],
   ): LedgerMetadata {
-    const { random, clock } = this.#parts
+    const { clock } = this.#parts
     return {
       formatVersion: 3,
       state: 'open',
@@ -266,7 +270,8 @@ class DrivenLedgerClient implements LedgerClient {
       password: options.password ?? emptyPassword,
       ctimeMs: Math.floor(clock.wallMs()),
       customMetadata: options.customMetadata ?? new Map(),
-      creatorToken: random.bytes(8).readBigInt64BE(),
+      // The manager of ledgers draws it.
+      creatorToken: 0n,
     }
   }
 

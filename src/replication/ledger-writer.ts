@@ -273,6 +273,17 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     return outcome
   }
 
+  /** Whether it took effect or not: nothing more comes of a writer that has tried to close. */
+  async #updateLast(change: MetadataChange): Promise<Outcome> {
+    try {
+      return await this.#update(change)
+    } catch (error) {
+      this.#endError ??= endError(this.ledgerId, { reason: 'metadata-lost', cause: error })
+      this.#pipeline.stepped(() => onRefused(this.#state, 'metadata-lost'))
+      throw error
+    }
+  }
+
   async #close(): Promise<number> {
     if (this.#state.end !== undefined) throw this.#ending()
     beginClose(this.#state)
@@ -306,7 +317,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     if (state.end === undefined)
       this.#pipeline.stepped((effects) => leaveRestBehind(state, effects))
     const { lac: lastEntryId, confirmedBytes: lengthBytes } = state
-    const outcome = await this.#update(
+    const outcome = await this.#updateLast(
       writerClose({ lastEntryId, lengthBytes, holes: holesOf(state) }),
     )
     if (outcome.type === 'refused') {

@@ -46,12 +46,14 @@ export interface LedgerClientOptions {
   readonly ensembleChangesMax?: number
   /** Most bytes of a frame, length field included. Default 5 MiB. */
   readonly frameBytesMax?: number
-  /**
-   * The cluster is one node on purpose: with one bookie alive a ledger of default sizes has one
-   * copy. Default false: such a ledger is refused, an acknowledgement always means two copies.
-   */
-  readonly singleNode?: boolean
 }
+
+/**
+ * How many bookies the cluster has ever known, dead or alive: by their cookies, linearizable. Where
+ * that is exactly one, a ledger of default sizes has one copy; everywhere else an acknowledgement
+ * means two (A16).
+ */
+export type KnownBookies = (signal: AbortSignal | undefined) => Promise<number>
 
 export const defaultOptions: Required<LedgerClientOptions> = {
   connectTimeoutMs: 5_000,
@@ -70,7 +72,6 @@ export const defaultOptions: Required<LedgerClientOptions> = {
   closeLingerMs: 500,
   ensembleChangesMax: 64,
   frameBytesMax: 5_242_880,
-  singleNode: false,
 }
 
 export interface ClientParts {
@@ -81,6 +82,7 @@ export interface ClientParts {
   readonly logger: Logger
   readonly ledgers: LedgerManager
   readonly bookies: BookieDirectory
+  readonly knownBookies: KnownBookies | undefined
   readonly turn: Turn
   readonly sweeper: Sweeper
   readonly options: Required<LedgerClientOptions>

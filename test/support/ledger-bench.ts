@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { QuireError } from '../../src/errors.ts'
 import type { LedgerClient, LedgerReader } from '../../src/replication/api.ts'
 import { createLedgerClient } from '../../src/replication/index.ts'
-import type { LedgerClientOptions } from '../../src/replication/index.ts'
+import type { LedgerClientOptions, LedgerClientParts } from '../../src/replication/index.ts'
 import { BookieCluster } from './bookie-cluster.ts'
 import { MemoryLedgerManager, MemoryRegistration } from './ledger-managers.ts'
 import { ManualTime } from './manual-time.ts'
@@ -24,7 +24,10 @@ export interface Bench {
   readonly registration: MemoryRegistration
   readonly time: ManualTime
   readonly client: LedgerClient
-  readonly another: (options?: LedgerClientOptions) => LedgerClient
+  readonly another: (
+    options?: LedgerClientOptions,
+    parts?: Pick<LedgerClientParts, 'knownBookies'>,
+  ) => LedgerClient
 }
 
 /** A number below each count, always the same in the same order. */
@@ -49,12 +52,13 @@ export async function bench(
     await registration.register({ bookieId: id, host: 'memory', port })
   }
   const time = new ManualTime()
-  const another = (more: LedgerClientOptions = {}): LedgerClient => {
+  const another: Bench['another'] = (more = {}, other = {}) => {
     const below = pseudoRandom(1)
     const random = { below, bytes: (count: number) => Buffer.alloc(count, 1), uuid: () => 'uuid' }
     const parts = { network: cluster, clock: time, timers: time, random, logger: silent }
     const made = createLedgerClient({
       ...parts,
+      ...other,
       ledgers,
       registration,
       options: { ...options, ...more },

@@ -1,6 +1,7 @@
 // The ledger client's writing and recovering, on honest bookies in memory, over connections that
 // deliver in pieces.
 import t from 'tap'
+import { QuireError } from '../../../src/errors.ts'
 import { parseHoles } from '../../../src/replication/core/holes.ts'
 import { bench, code, contents, numbered, pseudoRandom, until } from '../../support/ledger-bench.ts'
 import { settle } from '../../support/manual-time.ts'
@@ -293,14 +294,29 @@ t.test(
     t.equal(await code(writer.append(Buffer.from('x'))), 'QUIRE_NOT_ENOUGH_BOOKIES')
     await until(() => ledgers.metadata(writer.ledgerId).state === 'closed')
     t.equal(ledgers.metadata(writer.ledgerId).lastEntryId, 0)
-    t.equal(await code(another({ singleNode: true }).create({ ackQuorumSize: 3 })), 'no error')
+    t.equal(await code(another().create({ ackQuorumSize: 3 })), 'no error')
   },
 )
+
+t.test('a close that cannot be recorded is the end of the writer all the same', async (t) => {
+  const { client, ledgers } = await bench(t)
+  const writer = await client.create()
+  await writer.append(Buffer.from('entry 0'))
+  ledgers.beforeWrite = () => {
+    throw new QuireError('QUIRE_BAD_METADATA', 'refused')
+  }
+  t.equal(await code(writer.close()), 'QUIRE_BAD_METADATA')
+  t.match(await writer.ended, { code: 'QUIRE_METADATA_UNAVAILABLE' })
+  ledgers.beforeWrite = () => undefined
+  t.same(await contents(await client.recover(writer.ledgerId)), numbered(1))
+})
 
 t.test('creation asks for what lives, and never for fewer copies than two by itself', async (t) => {
   const { client, another, ledgers, registration } = await bench(t, { bookies: 2 })
   const two = await client.create()
-  const { ensembleSize, writeQuorumSize, ackQuorumSize } = ledgers.metadata(two.ledgerId)
+  const { creatorToken, ...sizes } = ledgers.metadata(two.ledgerId)
+  t.equal(creatorToken, 0n, 'the manager of ledgers draws it')
+  const { ensembleSize, writeQuorumSize, ackQuorumSize } = sizes
   t.same([ensembleSize, writeQuorumSize, ackQuorumSize], [2, 2, 2])
   await registration.unregister('bookie-0')
   await settle()
@@ -308,8 +324,13 @@ t.test('creation asks for what lives, and never for fewer copies than two by its
   const one = await client.create({ ensembleSize: 1 })
   await one.append(Buffer.from('entry 0'))
   t.equal(await one.close(), 0, 'one copy when one is asked for')
-  const single = await another({ singleNode: true }).create()
-  t.equal(ledgers.metadata(single.ledgerId).ackQuorumSize, 1)
+  const known = { count: 2 }
+  const single = another({}, { knownBookies: async () => known.count })
+  t.equal(await code(single.create()), 'QUIRE_NOT_ENOUGH_BOOKIES', 'the other is dead, not absent')
+  known.count = 1
+  t.equal(ledgers.metadata((await single.create()).ledgerId).ackQuorumSize, 1)
+  known.count = 2
+  t.equal(await code(single.create()), 'QUIRE_NOT_ENOUGH_BOOKIES', 'decided each time')
   t.equal(await code(client.create({ ensembleSize: 2, ackQuorumSize: 3 })), 'QUIRE_BAD_OPTION')
 })
 
