@@ -47,7 +47,8 @@ async function everyBookieHolds(cluster: Cluster, ledgerId: bigint, last: number
     bookie.close()
     if (held !== last + 1) {
       throw new Error(
-        `bookie ${listen} holds ${held} of ${last + 1} acknowledged entries: the level does not count`,
+        `bookie ${listen} holds ${held} of ${last + 1} acknowledged entries: the level does ` +
+          'not count',
       )
     }
   }

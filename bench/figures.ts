@@ -32,7 +32,9 @@ export function cpuOfProcessUs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / ticksPerSecond
 }
 
-/** fsyncs a second of one bookie, the mean over all: each tells its own total when it has closed. */
+/**
+ * fsyncs a second of one bookie, the mean over all: each tells its own total when it has closed.
+ */
 export function fsyncsPerSecond(cluster: Cluster): number {
   const rates = cluster.processes.map(({ lines, pid }) => {
     const closed = lines.find((line) => line['event'] === 'closed')

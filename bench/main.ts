@@ -1,8 +1,10 @@
-// npm run bench -- append|read [--bookies 3] [--size 1024] [--in-flight 1,64,256,1024] [--seconds 8] [--json]
+// npm run bench -- append|read [--bookies 3] [--size 1024] [--in-flight 1,64,256,1024] [--seconds
+// 8] [--json]
 //
-// Measures the product: bookies are `quire start` as shipped, each in a process of its own, with nothing configured but
-// directories and addresses; the client is the public ledger API, the promise of every append awaited, payloads all
-// different. A figure means something only beside another of the same minute: see docs/measurements.md.
+// Measures the product: bookies are `quire start` as shipped, each in a process of its own, with
+// nothing configured but directories and addresses; the client is the public ledger API, the
+// promise of every append awaited, payloads all different. A figure means something only beside
+// another of the same minute: see docs/measurements.md.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

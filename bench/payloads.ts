@@ -1,4 +1,5 @@
-// Payloads that all differ, at almost no cost: a window sliding over random bytes, stamped with a counter.
+// Payloads that all differ, at almost no cost: a window sliding over random bytes, stamped with a
+// counter.
 import { randomBytes } from 'node:crypto'
 
 export function createPayloads(size: number): () => Uint8Array {

@@ -1,7 +1,11 @@
-// Every error that Quire gives to its callers has a code from this table. Codes are a contract: they never change
-// between major versions, messages may. docs/errors.md has a heading for each of them.
+// Every error that Quire gives to its callers has a code from this table. Codes are a contract:
+// they never change between major versions, messages may. docs/errors.md has a heading for each of
+// them.
 
-/** One row a code, by layer. `retryable`: a program may make the same call again without asking a person. */
+/**
+ * One row a code, by layer. `retryable`: a program may make the same call again without asking a
+ * person.
+ */
 export const errorCodes = {
   QUIRE_INVARIANT: { retryable: false },
   QUIRE_ABORTED: { retryable: false },
@@ -73,9 +77,9 @@ export interface ErrorDetails extends ErrorOptions {
 const brand = Symbol.for('quire.error')
 
 /**
- * The one error class. Match on `code`; `retryable` says whether the same call may be tried again by a program; the
- * message is a sentence that says what happened and what to do. Two copies of Quire in one process recognise each
- * other's errors by `QuireError.is`.
+ * The one error class. Match on `code`; `retryable` says whether the same call may be tried again
+ * by a program; the message is a sentence that says what happened and what to do. Two copies of
+ * Quire in one process recognise each other's errors by `QuireError.is`.
  */
 export class QuireError extends Error {
   readonly code: ErrorCode
@@ -98,7 +102,10 @@ export class QuireError extends Error {
   }
 }
 
-/** The error of an aborted call: name `AbortError` as on the web, code `QUIRE_ABORTED`, the signal's reason as cause. */
+/**
+ * The error of an aborted call: name `AbortError` as on the web, code `QUIRE_ABORTED`, the signal's
+ * reason as cause.
+ */
 export function abortedError(signal: AbortSignal): QuireError {
   return new QuireError('QUIRE_ABORTED', 'the call was aborted by its signal', {
     cause: signal.reason,

@@ -10,9 +10,10 @@ import { requireNodeVersion } from './io/real/node-version.ts'
 /**
  * Starts a node in this process, on a thread of its own, and a client of it.
  *
- * Fails with QUIRE_BAD_OPTION, QUIRE_NODE_VERSION, and with why the directory cannot be served: QUIRE_DIRECTORY_IN_USE,
- * QUIRE_DIRECTORY_MISSING, QUIRE_DIRECTORY_DENIED, QUIRE_DIRECTORY_POISONED, QUIRE_DISK_FULL, QUIRE_SUPERBLOCK_CORRUPT,
- * QUIRE_IDENTITY_UNKNOWN, QUIRE_IDENTITY_MISMATCH, QUIRE_STALE_DISK, QUIRE_RANGE_LOST, QUIRE_ADDRESS_IN_USE.
+ * Fails with QUIRE_BAD_OPTION, QUIRE_NODE_VERSION, and with why the directory cannot be served:
+ * QUIRE_DIRECTORY_IN_USE, QUIRE_DIRECTORY_MISSING, QUIRE_DIRECTORY_DENIED,
+ * QUIRE_DIRECTORY_POISONED, QUIRE_DISK_FULL, QUIRE_SUPERBLOCK_CORRUPT, QUIRE_IDENTITY_UNKNOWN,
+ * QUIRE_IDENTITY_MISMATCH, QUIRE_STALE_DISK, QUIRE_RANGE_LOST, QUIRE_ADDRESS_IN_USE.
  */
 export async function open(options: OpenOptions): Promise<Node> {
   requireNodeVersion()
@@ -20,8 +21,8 @@ export async function open(options: OpenOptions): Promise<Node> {
 }
 
 /**
- * A client of a cluster, without a node in this process. `uri` names nodes that keep its metadata: `quire://HOST:PORT,HOST:PORT`.
- * Fails with QUIRE_BAD_OPTION, QUIRE_CONNECTION_LOST, QUIRE_TIMEOUT.
+ * A client of a cluster, without a node in this process. `uri` names nodes that keep its metadata:
+ * `quire://HOST:PORT,HOST:PORT`. Fails with QUIRE_BAD_OPTION, QUIRE_CONNECTION_LOST, QUIRE_TIMEOUT.
  */
 export async function connect(uri: string, options: ConnectOptions = {}): Promise<Client> {
   requireNodeVersion()

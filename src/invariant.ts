@@ -1,8 +1,8 @@
 import { QuireError } from './errors.ts'
 
 /**
- * A fact that the program itself guarantees. Always on, also in production: a broken invariant ends the part
- * that broke it, because going on would risk data. Never caught to continue.
+ * A fact that the program itself guarantees. Always on, also in production: a broken invariant ends
+ * the part that broke it, because going on would risk data. Never caught to continue.
  */
 export function invariant(
   condition: boolean,

@@ -170,7 +170,7 @@ function hints(): void {
   say(`
 What to look at next
   run it again                      it finds its work done, and recovers once more
-  run it with --fresh, kill -9 it   half-way, and run it again without: it goes on, the sums are right
+  run it with --fresh, kill -9 it   half-way, and run it again without: the sums are right
   examples/state-machine/state.ts   the state machine: a schema and one function
   docs/logs.md                      what a log, a replica and a snapshot promise, byte by byte`)
 }

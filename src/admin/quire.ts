@@ -1,4 +1,5 @@
-// The command `quire`. Nothing but the version guard is loaded before it ran, so that an old Node gets a sentence.
+// The command `quire`. Nothing but the version guard is loaded before it ran, so that an old Node
+// gets a sentence.
 import { requireNodeVersion } from '../io/real/node-version.ts'
 
 try {

@@ -6,7 +6,10 @@ import type { Output } from './output.ts'
 const text = (value: string | boolean | undefined): string | undefined =>
   typeof value === 'string' ? value : undefined
 
-/** Prints one line when the node serves; resolves to 0 after SIGTERM or SIGINT, to 1 when the node failed. */
+/**
+ * Prints one line when the node serves; resolves to 0 after SIGTERM or SIGINT, to 1 when the node
+ * failed.
+ */
 export async function start(values: Values, output: Output): Promise<number> {
   const stop = stopSignals()
   const node = await open({

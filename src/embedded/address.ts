@@ -26,7 +26,10 @@ export function isLoopback({ host }: Address): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
 }
 
-/** The addresses of `quire://HOST:PORT,HOST:PORT`. QUIRE_BAD_OPTION for another scheme or a malformed one. */
+/**
+ * The addresses of `quire://HOST:PORT,HOST:PORT`. QUIRE_BAD_OPTION for another scheme or a
+ * malformed one.
+ */
 export function parseQuireUri(uri: string): Address[] {
   const match = /^quire:\/\/([^/?#]+)\/?$/.exec(uri)
   if (!match?.[1]) {

@@ -1,4 +1,5 @@
-// The program of a node's thread: one node, from the message `start` to the message `close` or its failure.
+// The program of a node's thread: one node, from the message `start` to the message `close` or its
+// failure.
 import { QuireError } from '../errors.ts'
 import type { Io, Logger, Message, ThreadPort } from '../io/index.ts'
 import { type FromNode, plainFact, type ToNode, toPlain } from './node/messages.ts'

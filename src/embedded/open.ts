@@ -13,8 +13,9 @@ export interface Node extends Omit<Client, 'close'> {
   /** `HOST:PORT` as bound: what others connect to. */
   readonly listen: string
   /**
-   * Resolves, never rejects, if the node ends without being closed: with the error that ended it, for example QUIRE_FSYNC_FAILED.
-   * Nothing pending was answered as done. The process decides what to do; `quire start` exits with 1.
+   * Resolves, never rejects, if the node ends without being closed: with the error that ended it,
+   * for example QUIRE_FSYNC_FAILED. Nothing pending was answered as done. The process decides what
+   * to do; `quire start` exits with 1.
    */
   readonly failed: Promise<QuireError>
   stats(): Promise<NodeStats>
@@ -177,7 +178,9 @@ class RunningNode {
     }
   }
 
-  /** An fsync error ends this process's claim on the directory, whatever thread asks for it again. */
+  /**
+   * An fsync error ends this process's claim on the directory, whatever thread asks for it again.
+   */
   #fail(error: QuireError): void {
     const { io, logger, settings } = this.#parts
     if (error.code === 'QUIRE_FSYNC_FAILED') {

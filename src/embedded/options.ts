@@ -1,4 +1,5 @@
-// One schema for what a person may configure: it validates, gives the types and feeds docs/options.md (a test compares them).
+// One schema for what a person may configure: it validates, gives the types and feeds
+// docs/options.md (a test compares them).
 import * as v from 'valibot'
 import { QuireError } from '../errors.ts'
 import type { Logger } from '../io/index.ts'
@@ -9,7 +10,10 @@ export const defaults = {
   listen: '127.0.0.1:0',
   /** Big enough that a roll is rare, small enough that four of them fit in memory. */
   segmentBytes: 33_554_432,
-  /** Silence after which a session's ephemerals go: long enough for a stop-the-world pause, short enough to notice a death. */
+  /**
+   * Silence after which a session's ephemerals go: long enough for a stop-the-world pause, short
+   * enough to notice a death.
+   */
   sessionTimeoutMs: 10_000,
   /** How often deleted ledgers are looked for; space comes back within two rounds. */
   collectIntervalMs: 30_000,
@@ -32,7 +36,10 @@ export interface ClientSettings {
 
 /** What a program hands over rather than writes down. */
 interface Handed {
-  /** A pino logger, or anything with its `child`, `debug`, `info`, `warn` and `error`. Default: pino at level `warn`. */
+  /**
+   * A pino logger, or anything with its `child`, `debug`, `info`, `warn` and `error`. Default: pino
+   * at level `warn`.
+   */
   readonly logger?: Logger | undefined
   /** Aborts the opening; nothing is left behind. */
   readonly signal?: AbortSignal | undefined
@@ -50,7 +57,9 @@ export interface OpenOptions extends Partial<ClientSettings>, Handed {
   readonly ledgers?: readonly string[] | undefined
   /** `HOST:PORT` of the node's one port. Default: a free port that only this machine can reach. */
   readonly listen?: string
-  /** `quire://HOST:PORT`: be a bookie on another node's metadata instead of keeping metadata here. */
+  /**
+   * `quire://HOST:PORT`: be a bookie on another node's metadata instead of keeping metadata here.
+   */
   readonly metadata?: string | undefined
   /** Must be true to listen beyond this machine: there is no authentication yet. */
   readonly insecure?: boolean

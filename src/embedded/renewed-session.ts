@@ -1,5 +1,6 @@
-// A metadata session that outlives its expiry, for callers that own nothing in it: reads and compare-and-sets, no
-// ephemerals. When the session underneath has ended, the next call opens another one.
+// A metadata session that outlives its expiry, for callers that own nothing in it: reads and
+// compare-and-sets, no ephemerals. When the session underneath has ended, the next call opens
+// another one.
 import { QuireError } from '../errors.ts'
 import { withSignal } from '../metadata/abort.ts'
 import type {
@@ -21,7 +22,10 @@ export class RenewedSession implements MetadataSession {
   #sessionId = 0n
   #closed = false
 
-  /** Opens the first session before it resolves, so that a cluster that cannot be reached is told at once. */
+  /**
+   * Opens the first session before it resolves, so that a cluster that cannot be reached is told at
+   * once.
+   */
   static async open(
     store: Pick<MetadataStore, 'session'>,
     options: { timeoutMs: number; signal?: AbortSignal | undefined },

@@ -1,5 +1,6 @@
-// Judges a record of system calls: every answer that says "done" must come after a sync, of the very file that holds what was
-// done, that began after the write had ended and ended before the answer began.
+// Judges a record of system calls: every answer that says "done" must come after a sync, of the
+// very file that holds what was done, that began after the write had ended and ended before the
+// answer began.
 import { requestFlags, operations, statuses } from '../../src/wire/bookie-messages.ts'
 import { createRequest, decodeRequest } from '../../src/wire/bookie-request.ts'
 import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'
@@ -25,7 +26,9 @@ interface Stream {
   readonly answers: FrameReader
   metadata: boolean | undefined
   connected: boolean
-  /** Fencing reads by transaction, metadata changes by request, with the place where they came in. */
+  /**
+   * Fencing reads by transaction, metadata changes by request, with the place where they came in.
+   */
   readonly fences: Map<number, Buffer>
   readonly changes: Map<number, number>
 }

@@ -1,4 +1,5 @@
-// One bookie, spoken to directly in V3: for tests that ask what a bookie itself acknowledged and holds.
+// One bookie, spoken to directly in V3: for tests that ask what a bookie itself acknowledged and
+// holds.
 import net from 'node:net'
 import { decodeAvailability } from '../../src/wire/availability.ts'
 import { operations, type BookieResponse, type Operation } from '../../src/wire/bookie-messages.ts'

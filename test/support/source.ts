@@ -1,4 +1,5 @@
-// Reads the project's own sources for test/tidy.test.ts: files, code without comments and strings, imports.
+// Reads the project's own sources for test/tidy.test.ts: files, code without comments and strings,
+// imports.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 

@@ -1,5 +1,5 @@
-// Reads what strace recorded of a process (`-f -yy -xx`): which bytes went to which file or socket, which syncs were done, and
-// in what order they began and ended.
+// Reads what strace recorded of a process (`-f -yy -xx`): which bytes went to which file or socket,
+// which syncs were done, and in what order they began and ended.
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 
@@ -9,14 +9,18 @@ export interface SystemCall {
   readonly target: string
   readonly bytes: Buffer
   readonly result: number
-  /** Places in the record: one call happened before another when its end is before the other's start. */
+  /**
+   * Places in the record: one call happened before another when its end is before the other's
+   * start.
+   */
   readonly start: number
   readonly end: number
 }
 
 export const straceArguments = (record: string): string[] => [
   'strace',
-  // The tracer stands beside the process, not above it: its id and its signals are the process's own.
+  // The tracer stands beside the process, not above it: its id and its signals are the process's
+  // own.
   '-D',
   '-f',
   '-yy',

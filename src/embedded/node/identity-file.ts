@@ -1,5 +1,5 @@
-// DIR/IDENTITY: which bookie lives here. The journal may be on another disk; when that one comes up empty, this file still says
-// under which identity it must not answer.
+// DIR/IDENTITY: which bookie lives here. The journal may be on another disk; when that one comes up
+// empty, this file still says under which identity it must not answer.
 import { QuireError } from '../../errors.ts'
 import type { Files } from '../../io/index.ts'
 

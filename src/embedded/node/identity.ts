@@ -1,4 +1,5 @@
-// Which bookie this is: what the disk says, what the metadata knows, and that both agree before anything is served.
+// Which bookie this is: what the disk says, what the metadata knows, and that both agree before
+// anything is served.
 import type { BookieIdentity, KnownIdentity } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
 import type { Io } from '../../io/index.ts'
@@ -56,7 +57,8 @@ export class Identity {
     }
     const found = await cookies.read(bookieId)
     if (found === undefined) await cookies.create(bookieId, cookie)
-    // The disks carry the identity themselves, so they may be mounted elsewhere: the cookie follows.
+    // The disks carry the identity themselves, so they may be mounted elsewhere: the cookie
+    // follows.
     else if (cookieDifference(found.value, cookie) !== undefined) {
       await cookies.write(bookieId, { value: cookie, version: found.version })
     }
@@ -69,8 +71,9 @@ export class Identity {
   #otherCluster(named: NodeIdentity): QuireError {
     return new QuireError(
       'QUIRE_IDENTITY_MISMATCH',
-      `${this.#directory} belongs to bookie ${named.bookieId} of cluster ${named.clusterId}, and the metadata is that of ` +
-        `cluster ${this.#metadata.instanceId}: check --metadata, or whether the metadata directory was lost`,
+      `${this.#directory} belongs to bookie ${named.bookieId} of cluster ${named.clusterId}, ` +
+        `and the metadata is that of cluster ${this.#metadata.instanceId}: check --metadata, or ` +
+        'whether the metadata directory was lost',
       { facts: { path: this.#directory, ...named } },
     )
   }

@@ -1,4 +1,5 @@
-// Between the application's thread and the node's: what is asked, what is told, and errors in a form that can be cloned.
+// Between the application's thread and the node's: what is asked, what is told, and errors in a
+// form that can be cloned.
 import { errorCodes, messageOf, QuireError, type ErrorCode } from '../../errors.ts'
 import type { NodeSettings } from '../options.ts'
 

@@ -60,7 +60,10 @@ async function openOwn(parts: NodeMetadataParts): Promise<NodeMetadata> {
   }
 }
 
-/** Sessions of this process's earlier lives: their registration must not stand in the way of the new one. */
+/**
+ * Sessions of this process's earlier lives: their registration must not stand in the way of the new
+ * one.
+ */
 async function endEarlierSessions(tree: Tree): Promise<void> {
   for (const { sessionId, password } of await tree.sessions()) {
     if (inProcess.equals(password)) await tree.endSession(sessionId, 'expired')

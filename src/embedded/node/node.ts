@@ -1,5 +1,6 @@
-// One node: metadata (its own tree, or another node's), a bookie, and the port that serves both. The order of the start is that of
-// semantics B15: nothing is served before everything that it relies on is durable.
+// One node: metadata (its own tree, or another node's), a bookie, and the port that serves both.
+// The order of the start is that of semantics B15: nothing is served before everything that it
+// relies on is durable.
 import { createBookie, openBookieStore, type Bookie, type BookieStore } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
 import type { Io, Listener, Logger, Timer } from '../../io/index.ts'

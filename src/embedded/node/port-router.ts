@@ -1,5 +1,6 @@
-// One port, two protocols: the first packet of a connection tells which. A metadata connection starts with the bytes `QRM1`
-// behind its frame length; everything else is left to the bookie, which tells V3 from V2 as BookKeeper does.
+// One port, two protocols: the first packet of a connection tells which. A metadata connection
+// starts with the bytes `QRM1` behind its frame length; everything else is left to the bookie,
+// which tells V3 from V2 as BookKeeper does.
 import type { Connection } from '../../io/index.ts'
 
 /** Takes over a connection together with the bytes that were read from it already. */

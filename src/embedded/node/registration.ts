@@ -1,7 +1,9 @@
-// Keeps this bookie registered: writable or read-only, as its disk allows, and again after its session expired.
+// Keeps this bookie registered: writable or read-only, as its disk allows, and again after its
+// session expired.
 //
-// The registration is an ephemeral of a session of its own. When that session expires (the metadata did not hear from this
-// process for too long), a new one is opened and the bookie registered anew: it serves all the time, its data is its own.
+// The registration is an ephemeral of a session of its own. When that session expires (the metadata
+// did not hear from this process for too long), a new one is opened and the bookie registered anew:
+// it serves all the time, its data is its own.
 import type { Io, Logger, Timer } from '../../io/index.ts'
 import type { MetadataSession } from '../../metadata/contract.ts'
 import type { BookieEndpoint } from '../../metadata/managers.ts'
@@ -15,7 +17,10 @@ export interface RegistrationParts {
   readonly openSession: () => Promise<MetadataSession>
 }
 
-/** How often the disk's state is compared with what is registered, and a failed registration tried again. */
+/**
+ * How often the disk's state is compared with what is registered, and a failed registration tried
+ * again.
+ */
 const checkEveryMs = 1000
 
 export class Registration {
@@ -59,7 +64,8 @@ export class Registration {
     const { endpoint, io } = this.#parts
     const session = (this.#session ??= await this.#open())
     const mode = this.#wanted()
-    // The incarnation of this start is claimed: an older session with this bookie's node was our own.
+    // The incarnation of this start is claimed: an older session with this bookie's node was our
+    // own.
     await createRegistrationManager({ session, timers: io.timers, takeOver: true }).register(
       endpoint,
       mode,

@@ -7,7 +7,8 @@ interface Pino {
 }
 
 /**
- * What is used when nobody gives a logger: pino, to standard error, warnings and worse. Loaded in a way that no bundler follows.
+ * What is used when nobody gives a logger: pino, to standard error, warnings and worse. Loaded in a
+ * way that no bundler follows.
  */
 export function createLogger(level: 'debug' | 'info' | 'warn' | 'error' = 'warn'): Logger {
   const pino = requireDependency('pino') as Pino

@@ -1,4 +1,5 @@
-// The conformance suite over the metadata protocol: what the contract promises holds across a network as well.
+// The conformance suite over the metadata protocol: what the contract promises holds across a
+// network as well.
 
 import t from 'tap'
 import type { Connection } from '../../../src/io/network.ts'
