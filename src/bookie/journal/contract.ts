@@ -46,7 +46,9 @@ export interface JournalOwner {
    * one. What it throws keeps the segment until it is tried again.
    */
   evacuate(records: Iterable<{ type: RecordType; bytes: Buffer; start: number; end: number }>): void
-  /** Backpressure is over: `append` will take records again. */
+  /**
+   * After a refusal: `append` will take records again, or the disk turned out to be full. Ask again.
+   */
   writable(): void
 }
 

@@ -267,7 +267,7 @@ export class Journal implements BookieJournal {
       return
     }
     this.#parts.logger.warn({ error }, 'the journal disk is full: a commit waits for room')
-    this.isFull = true
+    this.fill()
     this.#parts.timers.after(retryMs, () => {
       if (this.#dead === undefined) this.#write()
     })
@@ -296,6 +296,15 @@ export class Journal implements BookieJournal {
 
   get dead(): Error | undefined {
     return this.#dead
+  }
+
+  /** The disk has no room. Who was refused for another reason is to be told so, and not to wait. */
+  fill(): void {
+    if (this.isFull) return
+    this.isFull = true
+    if (!this.#wasRefused) return
+    this.#wasRefused = false
+    this.#parts.owner.writable()
   }
 
   /** Calls the owner back if it was refused and there is room again. */

@@ -113,7 +113,7 @@ export class Keeper implements Housekeeping {
       if (this.#prepared === undefined) return
       await this.#record()
     } catch (error) {
-      journal.isFull = true
+      journal.fill()
       throw error
     }
     journal.next = this.#prepared

@@ -369,6 +369,18 @@ t.test('a full disk: what is urgent finds room, and it goes back by itself', asy
   }
 })
 
+t.test('who waits for room is told that the disk is full', async (t) => {
+  const { open, node, world } = createWorld('waiting and full')
+  const { model, store } = await open()
+  await world.run(1000)
+  node.disk.capacityBytes = node.disk.usedBytes() + 10_000
+  for (let id = 0; model.add(1, id, 300); id++) t.equal(store.journal.isFull, false)
+  const { writables } = model
+  await world.run(500)
+  t.equal(store.journal.isFull, true)
+  t.equal(model.writables, writables + 1, 'and can refuse what it kept waiting')
+})
+
 t.test('deletion on a full disk makes room without any from outside', async (t) => {
   const { open, settle, node, world } = createWorld('full and deleted')
   const { model, store } = await open({ spareSegments: 0 })

@@ -271,6 +271,19 @@ t.test('backpressure', (t) => {
     t.end()
   })
 
+  t.test('a disk that turns out to be full refuses who waits, and serves who is behind', (t) => {
+    const { bookie, journal, connect } = bookieBench()
+    const client = connect()
+    journal.hasRoom = false
+    client.send(addFrame({ entry: 0 }, { txn: 1 }), fenceFrame(0, { txn: 2, ledger: 9 }))
+    t.ok(client.paused)
+    journal.isFull = true
+    bookie.owner.writable()
+    t.notOk(client.paused)
+    t.match(client.answers(), [{ txnLow: 1, status: statuses.readOnly }])
+    t.end()
+  })
+
   t.test('a client that does not read its answers is not read from', (t) => {
     const { journal, connect } = bookieBench()
     const client = connect()
