@@ -163,6 +163,28 @@ t.test('a session that ended in silence is replaced when nothing is in doubt', a
   await b.close()
 })
 
+t.test('a session that ended while an answer was in doubt says so', async (t) => {
+  const cluster = new MemoryCluster()
+  const [a, b] = [
+    await replicaOf(cluster, { sessionTimeoutMs: 100 }),
+    await replicaOf(cluster, { sessionTimeoutMs: 100 }),
+  ]
+  await a.execute(1)
+  const others: Promise<number>[] = []
+  cluster.ledgers.faults.append = () => {
+    // Before the command is tried again, others make its session expire.
+    cluster.ledgers.faults = {}
+    cluster.clock.wall += 1000
+    others.push(b.execute(10), b.execute(10))
+    return 'fail'
+  }
+  t.equal(await codeOf(a.execute(100)), 'QUIRE_SESSION_GONE')
+  await Promise.all(others)
+  t.equal(await b.query(undefined, { consistency: 'linearizable' }), 21, 'at most once')
+  await a.close()
+  await b.close()
+})
+
 t.test(
   'snapshots: two are kept, the log is cut behind the older, and a new replica begins there',
   async (t) => {
