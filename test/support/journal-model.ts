@@ -62,6 +62,7 @@ export class JournalModel implements JournalOwner {
   durableSequence = 0
   failure: Error | undefined
   writables = 0
+  starvations = 0
   replayed = 0
   evacuations = 0
   /** Replay found something that nobody ever wrote. */
@@ -202,6 +203,10 @@ export class JournalModel implements JournalOwner {
   writable(): void {
     this.writables += 1
     this.onWritable()
+  }
+
+  starved(): void {
+    this.starvations += 1
   }
 
   evacuate(

@@ -50,6 +50,11 @@ export interface JournalOwner {
    * After a refusal: `append` will take records again, or the disk turned out to be full. Ask again.
    */
   writable(): void
+  /**
+   * Appending waits for memory, and somebody holds all of it: let go of what is held for too long.
+   * Called again and again while that lasts.
+   */
+  starved?(): void
 }
 
 export interface BookieJournal {

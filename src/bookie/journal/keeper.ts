@@ -50,6 +50,7 @@ export class Keeper implements Housekeeping {
   #running: Promise<void> | undefined
   #again = false
   #isWaiting = false
+  #isStarving = false
   #isClosing = false
 
   constructor(parts: KeeperParts, journal: Journal, spares: Iterable<number>) {
@@ -126,7 +127,10 @@ export class Keeper implements Housekeeping {
   /** Undefined without memory: `release` wakes. */
   async #prepare(): Promise<Segment | undefined> {
     const image = this.#takeArena()
-    if (image === undefined) return undefined
+    if (image === undefined) {
+      this.#starve()
+      return undefined
+    }
     const spare = this.#spares.pop()
     const slot = spare ?? this.#newSlot()
     try {
@@ -140,6 +144,17 @@ export class Keeper implements Housekeeping {
       if (spare !== undefined) this.#spares.push(spare)
       throw error
     }
+  }
+
+  /** One slow reader must not stop everybody's appends. */
+  #starve(): void {
+    if (this.#isStarving) return
+    this.#isStarving = true
+    this.#parts.timers.after(retryMs, () => {
+      this.#isStarving = false
+      this.wake()
+    })
+    this.#parts.owner.starved?.()
   }
 
   #header(): SegmentHeader {

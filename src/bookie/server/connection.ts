@@ -55,6 +55,8 @@ export class BookieConnection implements ConnectionHandler {
   }
   /** Reads whose fence is not durable yet, in the order of what they wait for. */
   readonly #fencing: { awaited: number; call: Call }[] = []
+  /** Of each view of the journal's memory that waits in the socket, oldest first. */
+  readonly #viewsSinceMs: number[] = []
   #parked: Parked[] = []
   #paused = false
   #stopped = false
@@ -167,6 +169,32 @@ export class BookieConnection implements ConnectionHandler {
     if (this.#turn || this.closed) return
     this.output.flush()
     this.#checkOutput()
+  }
+
+  /**
+   * Holds a slot's memory until the socket has taken what is sent from it: call the result then.
+   * Sockets take in order.
+   */
+  holdView(slot: number): () => void {
+    const { clock, store } = this.shared
+    store.journal.hold(slot)
+    this.#viewsSinceMs.push(clock.monotonicMs())
+    return () => {
+      this.#viewsSinceMs.shift()
+      store.journal.release(slot)
+    }
+  }
+
+  /** Ends the connection if its client has not taken something since before `sinceMs`. */
+  giveMemoryBack(sinceMs: number): void {
+    if ((this.#viewsSinceMs[0] ?? Number.POSITIVE_INFINITY) > sinceMs) return
+    this.shared.counts.stalled++
+    this.shared.logger.warn(
+      { remote: this.#connection.remote },
+      'a client did not take its answers, and appends wait for their memory: it was disconnected',
+    )
+    const text = 'the connection was ended: its answers were not taken, and others needed the room'
+    this.destroy(new QuireError('QUIRE_TIMEOUT', text))
   }
 
   garbage(what: string): void {

@@ -184,15 +184,13 @@ function answerEntry(
   entry: Fetched,
   known: { maxLac?: number | undefined; movedMs?: number },
 ): void {
-  const { answers, shared } = connection
+  const { answers } = connection
   const { bytes, slot } = entry
-  const { journal } = shared.store
   if (slot < 0 || bytes.length <= copiedBytes) {
     answers.entry(echo, bytes, { ...known, copied: bytes.length <= copiedBytes })
     return
   }
-  journal.hold(slot)
-  answers.entry(echo, bytes, { ...known, copied: false, flushed: () => journal.release(slot) })
+  answers.entry(echo, bytes, { ...known, copied: false, flushed: connection.holdView(slot) })
 }
 
 /** Wire 1.9. The first entry is always returned, whatever its size. */

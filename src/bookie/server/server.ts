@@ -25,6 +25,7 @@ export class BookieServer implements StoreListener {
     requests: 0,
     garbage: 0,
     pauses: 0,
+    stalled: 0,
     diskReads: 0,
     unreadable: 0,
   }
@@ -90,6 +91,12 @@ export class BookieServer implements StoreListener {
     // A copy: who finds no room once more is blocked again.
     const blocked = new Set(this.#shared.blocked)
     for (const connection of blocked) connection.resume()
+  }
+
+  starved(): void {
+    const { clock, limits } = this.#shared
+    const before = clock.monotonicMs() - limits.stalledMs
+    for (const connection of this.#connections) connection.giveMemoryBack(before)
   }
 
   advanced(ledger: number, ended: boolean): void {

@@ -16,6 +16,11 @@ export interface ServerLimits {
    * Readers of one connection that may wait for a position at a time; more are answered at once.
    */
   readonly longPolls: number
+  /**
+   * A client that does not take an entry for so long loses its connection once the journal needs
+   * the memory that the entry is sent from.
+   */
+  readonly stalledMs: number
   /** Bytes of a batch read's answer. */
   readonly batchReadBytes: number
 }
@@ -24,6 +29,7 @@ export const serverLimits: ServerLimits = {
   maxFrameBytes: 5 * 1024 * 1024,
   diskReads: 16,
   longPolls: 1024,
+  stalledMs: 3000,
   batchReadBytes: 5 * 1024 * 1024,
 }
 
@@ -35,6 +41,8 @@ export interface ServerCounts {
   garbage: number
   /** Times a connection was not read from, for want of room somewhere. */
   pauses: number
+  /** Connections that were ended because they held memory that the journal needed. */
+  stalled: number
   diskReads: number
   /** Records that were not what the index says, or did not verify: answered as unknown. */
   unreadable: number

@@ -21,6 +21,8 @@ export interface StoreListener {
   durable(sequence: number): void
   failed(error: Error): void
   writable(): void
+  /** The journal's memory is used up by those who hold it. */
+  starved(): void
   /**
    * The known last confirmed position of a watched ledger advanced, or (`ended`) no waiting for it
    * makes sense.

@@ -336,6 +336,10 @@ export class Store implements JournalOwner {
     this.#listener?.writable()
   }
 
+  starved(): void {
+    this.#listener?.starved()
+  }
+
   evacuate(
     records: Iterable<{ type: RecordType; bytes: Buffer; start: number; end: number }>,
   ): void {

@@ -199,6 +199,7 @@ t.test('all memory held: appending waits for a release', async (t) => {
   await world.run(10_000)
   t.equal(store.journal.hasRoom, false)
   t.equal(store.journal.isFull, false, 'that is no matter of the disk')
+  t.ok(model.starvations > 5, 'the owner is asked for memory, again and again')
   const before = model.writables
   for (const slot of held) store.journal.release(slot)
   await world.run(10_000)

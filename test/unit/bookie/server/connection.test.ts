@@ -344,6 +344,30 @@ t.test('backpressure', (t) => {
     t.end()
   })
 
+  t.test('who keeps the memory that others need is disconnected, and nobody else', (t) => {
+    const { bookie, journal, connect, pass } = bookieBench({ limits: { stalledMs: 1000 } })
+    const [slow, slower, idle] = [connect(), connect(), connect()]
+    slow.send(addFrame({ entry: 0, payload: 'z'.repeat(100_000) }))
+    journal.commit()
+    slower.choking = true
+    slower.send(readFrame(0))
+    pass(600)
+    slow.choking = true
+    slow.send(readFrame(0))
+    bookie.owner.starved?.()
+    t.equal(journal.holders(0), 2, 'both may still take it')
+    pass(600)
+    bookie.owner.starved?.()
+    t.match(slower.destroyed, { code: 'QUIRE_TIMEOUT' })
+    t.equal(slow.destroyed, undefined)
+    slow.flush()
+    pass(5000)
+    bookie.owner.starved?.()
+    t.same([slow.destroyed, idle.destroyed], [undefined, undefined])
+    t.equal(bookie.stats().stalled, 1)
+    t.end()
+  })
+
   t.test('an output buffer is not used again before it was flushed', (t) => {
     const { journal, connect } = bookieBench()
     const [slow, fast] = [connect(), connect()]

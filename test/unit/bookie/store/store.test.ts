@@ -42,6 +42,7 @@ function bench(options: Partial<StoreOptions> = {}, before?: MemoryJournal): Ben
     durable: () => undefined,
     failed: () => undefined,
     writable: () => undefined,
+    starved: () => undefined,
     advanced: (ledger, ended) => advanced.push({ ledger, ended }),
   })
   return { store, journal, lines, advanced, crash: (next) => bench(next ?? options, journal) }
