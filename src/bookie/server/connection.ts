@@ -55,6 +55,7 @@ export class BookieConnection implements ConnectionHandler {
   }
   /** Reads whose fence is not durable yet, in the order of what they wait for. */
   readonly #fencing: { awaited: number; call: Call }[] = []
+  #calls = 0
   /** Of each view of the journal's memory that waits in the socket, oldest first. */
   readonly #viewsSinceMs: number[] = []
   #parked: Parked[] = []
@@ -197,6 +198,16 @@ export class BookieConnection implements ConnectionHandler {
     this.destroy(new QuireError('QUIRE_TIMEOUT', text))
   }
 
+  /** An answer is being put together that does not leave in this turn. */
+  callBegins(weight: number): void {
+    this.#calls += weight
+  }
+
+  callEnds(weight: number): void {
+    this.#calls -= weight
+    if (this.#parked.length > 0) this.resume()
+  }
+
   garbage(what: string): void {
     this.shared.counts.garbage++
     this.shared.logger.warn(
@@ -273,6 +284,7 @@ export class BookieConnection implements ConnectionHandler {
       }
       case operations.readLac:
       case operations.listEntries:
+        if (this.#isBusy) return false
         finish(this, callOf(request))
         return true
       case operations.startTls:
@@ -305,6 +317,11 @@ export class BookieConnection implements ConnectionHandler {
     this.flush()
   }
 
+  /** As many answers are on their way as may be: those that wait for a fence will be. */
+  get #isBusy(): boolean {
+    return this.#calls + this.#fencing.length >= this.shared.limits.callsAtOnce
+  }
+
   #read(request: BookieRequest): boolean {
     if ((request.flags & requestFlags.fence) !== 0) return this.#fencingRead(request)
     if (request.protocol === 3 && request.hasPreviousLac) {
@@ -312,11 +329,13 @@ export class BookieConnection implements ConnectionHandler {
       return true
     }
     if (request.operation === operations.read) return tryRead(this, request)
+    if (this.#isBusy) return false
     finish(this, callOf(request))
     return true
   }
 
   #fencingRead(request: BookieRequest): boolean {
+    if (this.#isBusy) return false
     const outcome: Outcome = hasKey(request)
       ? this.shared.store.fence(request)
       : statuses.unauthorized

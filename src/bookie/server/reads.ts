@@ -42,10 +42,22 @@ export function tryRead(connection: BookieConnection, request: BookieRequest): b
  * wait.
  */
 export function finish(connection: BookieConnection, call: Call): void {
-  if (call.operation === operations.read) void finishRead(connection, call)
-  else if (call.operation === operations.batchRead) void finishBatch(connection, call)
-  else if (call.operation === operations.readLac) void finishReadLac(connection, call)
-  else listEntries(connection, call)
+  if (call.operation === operations.listEntries) listEntries(connection, call)
+  else void finishLater(connection, call)
+}
+
+const batchWeight = 16
+
+async function finishLater(connection: BookieConnection, call: Call): Promise<void> {
+  const weight = call.operation === operations.batchRead ? batchWeight : 1
+  connection.callBegins(weight)
+  try {
+    if (call.operation === operations.read) await finishRead(connection, call)
+    else if (call.operation === operations.batchRead) await finishBatch(connection, call)
+    else await finishReadLac(connection, call)
+  } finally {
+    connection.callEnds(weight)
+  }
 }
 
 /** The copy of an entry that an add would repeat is on disk: reads it, then judges the add. */

@@ -23,6 +23,11 @@ export interface ServerLimits {
   readonly stalledMs: number
   /** Bytes of a batch read's answer. */
   readonly batchReadBytes: number
+  /**
+   * Answers of one connection that are being put together, a batch counting as sixteen; beyond it
+   * nothing more is read from the connection.
+   */
+  readonly callsAtOnce: number
 }
 
 export const serverLimits: ServerLimits = {
@@ -31,6 +36,7 @@ export const serverLimits: ServerLimits = {
   longPolls: 1024,
   stalledMs: 3000,
   batchReadBytes: 5 * 1024 * 1024,
+  callsAtOnce: 64,
 }
 
 /** Plain counters, for metrics. */

@@ -344,6 +344,34 @@ t.test('backpressure', (t) => {
     t.end()
   })
 
+  t.test('many requests whose answers take long are taken a few at a time', async (t) => {
+    const { bookie, journal, connect } = bookieBench()
+    const [writer, client] = [connect(), connect()]
+    writer.send(addFrame({ entry: 0, payload: 'z'.repeat(100_000) }))
+    journal.commit()
+    client.choking = true
+    const batches = Array.from({ length: 50 }, (_, txn) => batchFrame(0, { protocol: 2, txn }))
+    client.send(...batches)
+    await settled()
+    t.ok(client.queuedBytes < 10 * 100_000, 'fifty answers are not kept for who takes none')
+    t.ok(client.paused)
+    for (let turn = 0; turn < 60; turn++) {
+      client.flush()
+      await settled()
+    }
+    t.equal(client.answers(2).length, 50)
+    t.notOk(client.paused)
+    const fencing = connect()
+    const fences = Array.from({ length: 200 }, (_, txn) => fenceFrame(0, { txn, ledger: txn + 5 }))
+    fencing.send(...fences)
+    t.ok(bookie.stats().fences < 100)
+    for (let turn = 0; turn < 10; turn++) {
+      journal.commit()
+      await settled()
+    }
+    t.equal(fencing.answers().length, 200)
+  })
+
   t.test('who keeps the memory that others need is disconnected, and nobody else', (t) => {
     const { bookie, journal, connect, pass } = bookieBench({ limits: { stalledMs: 1000 } })
     const [slow, slower, idle] = [connect(), connect(), connect()]
