@@ -39,6 +39,9 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
   #closed = false
   readonly #moved = new Gate()
   readonly #ending = new AbortController()
+  /** Begun by the first wait, for the life of the reader: a wait must not leave a watch behind. */
+  #watching: Promise<void> | undefined
+  #watchFailure: unknown
 
   constructor({ parts, identity, metadata, lac }: LedgerReaderOptions) {
     this.ledgerId = identity.ledgerId
@@ -96,6 +99,7 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
       checkSignal(call)
       const failure = this.#follow(above, { deadlineMs, signal: following.signal })
       while (!this.closed && this.#lac <= above) {
+        if (this.#watching === undefined) throw this.#watchFailure
         if (this.parts.clock.monotonicMs() >= deadlineMs) break
         await Promise.race([this.#moved.wait(call), failure])
       }
@@ -120,7 +124,7 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
 
   async refresh(entryId: number): Promise<boolean> {
     const before = fragmentOf(this.metadata, entryId).ensemble
-    this.#metadata = await this.parts.ledgers.read(this.ledgerId)
+    this.#accept(await this.parts.ledgers.read(this.ledgerId))
     return fragmentOf(this.metadata, entryId).ensemble.join('\n') !== before.join('\n')
   }
 
@@ -138,21 +142,31 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
     const fail = (error: unknown): void => {
       if (!options.signal.aborted) failed.reject(error)
     }
-    this.#watch(options.signal).catch(fail)
+    this.#watching ??= this.#watch()
     this.#poll(above, options).catch(fail)
     return failed.promise
   }
 
+  /** Never rejects: what ends it is for whoever waits, and the next wait begins it anew. */
+  async #watch(): Promise<void> {
+    try {
+      await this.#watchToTheEnd(this.#ending.signal)
+    } catch (error) {
+      this.#watchFailure = error
+      this.#watching = undefined
+      this.#moved.open()
+    }
+  }
+
   /** The end of the ledger, or a new fragment, may come while its old bookies are dead. */
-  async #watch(signal: AbortSignal): Promise<void> {
+  async #watchToTheEnd(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const changed = new Gate()
       const change = changed.wait(signal)
       change.catch(() => undefined)
       try {
         const watch = (): void => changed.open()
-        this.#metadata = await this.parts.ledgers.read(this.ledgerId, { watch, signal })
-        this.#moved.open()
+        this.#accept(await this.parts.ledgers.read(this.ledgerId, { watch, signal }))
         if (this.closed) return
         await change
       } catch (error) {
@@ -161,6 +175,13 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
         await pause(this.parts.timers, restMs, signal)
       }
     }
+  }
+
+  /** Answers may come in another order than the reads were made in. */
+  #accept(found: Versioned<LedgerMetadata>): void {
+    if (found.version < this.#metadata.version) return
+    this.#metadata = found
+    this.#moved.open()
   }
 
   async #poll(

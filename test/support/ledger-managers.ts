@@ -22,6 +22,7 @@ export class MemoryLedgerManager implements LedgerManager {
   loseReplies = 0
   /** Calls that fail without effect. */
   unreachable = 0
+  reads = 0
 
   async create(ledgerId: bigint, metadata: LedgerMetadata): Promise<Versioned<LedgerMetadata>> {
     this.#reach()
@@ -34,6 +35,7 @@ export class MemoryLedgerManager implements LedgerManager {
     options: { watch?: (() => void) | undefined } = {},
   ): Promise<Versioned<LedgerMetadata>> {
     this.#reach()
+    this.reads++
     const found = this.stored.get(ledgerId)
     if (!found) throw new QuireError('QUIRE_LEDGER_MISSING', `no ledger ${ledgerId}`)
     if (options.watch) {
@@ -79,6 +81,11 @@ export class MemoryLedgerManager implements LedgerManager {
     const found = this.stored.get(ledgerId)
     if (!found) throw new Error(`no ledger ${ledgerId}`)
     return found.value
+  }
+
+  /** Watches laid and not called yet. */
+  watchCount(ledgerId: bigint): number {
+    return this.#watches.get(ledgerId)?.length ?? 0
   }
 
   /** A change by somebody else. */

@@ -137,6 +137,25 @@ t.test('following a writer, up to its last entry, without fencing it', async (t)
   t.equal(await code(contents(reader)), 'QUIRE_CLOSED')
 })
 
+t.test('waiting again and again lays one watch', async (t) => {
+  const { client, another, ledgers } = await bench(t)
+  const writer = await client.create()
+  const reader = await another().tail(writer.ledgerId)
+  const { reads } = ledgers
+  for (let entryId = 0; entryId < 20; entryId++) {
+    const waiting = reader.waitForConfirmed(entryId - 2, { timeoutMs: 1000 })
+    await writer.append(Buffer.from(`entry ${entryId}`))
+    await waiting
+  }
+  t.equal(ledgers.watchCount(writer.ledgerId), 1)
+  t.equal(ledgers.reads - reads, 1, 'and reads the metadata once')
+  await ledgers.delete(writer.ledgerId)
+  const gone = reader.waitForConfirmed(100, { timeoutMs: 1000 })
+  t.equal(await code(gone), 'QUIRE_LEDGER_MISSING')
+  const again = reader.waitForConfirmed(100, { timeoutMs: 1000 })
+  t.equal(await code(again), 'QUIRE_LEDGER_MISSING')
+})
+
 t.test('a reader follows its ledger onto other bookies', async (t) => {
   const { client, another, cluster, ledgers, time } = await bench(t, { bookies: 4 })
   const writer = await filled(client, 5)
