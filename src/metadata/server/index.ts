@@ -1,2 +1,2 @@
-export { createMetadataServer, type MetadataServer, type MetadataServerOptions } from './server.ts'
+export { createMetadataServer, type MetadataServer } from './server.ts'
 export type { MetadataServerLimits } from './limits.ts'
