@@ -22,12 +22,14 @@ export class MemoryRecords implements LogRecordManager {
   /** Called before each write, after its record was read: what others do in between. */
   before: (name: string) => Promise<void> = () => Promise.resolve()
   writes = 0
+  reads = 0
 
   async read(
     name: string,
     options: { watch?: (() => void) | undefined } = {},
   ): Promise<Versioned<Uint8Array> | undefined> {
     await Promise.resolve()
+    this.reads += 1
     const node = this.nodes.get(name)
     if (!node) return undefined
     if (options.watch) node.watches.push(options.watch)

@@ -45,6 +45,12 @@ export class LogCursor {
   readonly #parts: LogParts
   readonly #options: ReadLogOptions
   readonly #recordChanged = new Gate()
+  /** The record may have changed since it was read. */
+  #isStale = false
+  readonly #notice = (): void => {
+    this.#isStale = true
+    this.#recordChanged.open()
+  }
   #position: number | undefined
   /**
    * Without `follow`: what was confirmed when this pass reached the open end. A busy writer must
@@ -59,6 +65,14 @@ export class LogCursor {
   }
 
   async *batches(): AsyncGenerator<LogBatch, void, undefined> {
+    try {
+      yield* this.#batches()
+    } finally {
+      this.#parts.store.unwatch(this.#notice)
+    }
+  }
+
+  async *#batches(): AsyncGenerator<LogBatch, void, undefined> {
     const { signal, follow = false } = this.#options
     if (!follow) this.#limit = this.#parts.feed.end
     for (;;) {
@@ -71,7 +85,7 @@ export class LogCursor {
       } else if (fed !== 'elsewhere') {
         yield fed
       } else {
-        const { stale, record } = await this.#readRecord()
+        const record = await this.#readRecord()
         if (this.#position === undefined) {
           this.#position = oldestOf(record)
           continue
@@ -79,7 +93,7 @@ export class LogCursor {
         const next = yield* this.#visit(locate(record, this.#position))
         if (next === 'again') continue
         if (!follow && !this.#feedHasIt()) return
-        await this.#waitForRecord(stale)
+        await this.#waitForRecord()
       }
     }
   }
@@ -227,25 +241,18 @@ export class LogCursor {
     return { signal: this.#options.signal }
   }
 
-  /** The record, and a flag that is set when it has changed since. */
-  async #readRecord(): Promise<{ record: LogRecord; stale: { changed: boolean } }> {
-    const stale = { changed: false }
-    const watch = this.#options.follow
-      ? (): void => {
-          stale.changed = true
-          this.#recordChanged.open()
-        }
-      : undefined
-    const { value } = await this.#parts.store.read({ ...this.#call, watch })
-    return { record: value, stale }
+  async #readRecord(): Promise<LogRecord> {
+    this.#isStale = false
+    const watch = this.#options.follow ? this.#notice : undefined
+    return (await this.#parts.store.read({ ...this.#call, watch })).value
   }
 
   /**
    * A watch may be lost with its session: the wait has an end of its own, and a writer of this
    * process ends it too.
    */
-  async #waitForRecord(stale: { changed: boolean }): Promise<void> {
-    if (stale.changed || this.#parts.feed.end !== undefined) return
+  async #waitForRecord(): Promise<void> {
+    if (this.#isStale || this.#parts.feed.end !== undefined) return
     const { timers, options, feed } = this.#parts
     const timer = timers.after(options.pollMs, () => this.#recordChanged.open())
     const done = new AbortController()

@@ -40,18 +40,25 @@ const attemptsMax = 12
 
 export class RecordStore {
   readonly #parts: RecordStoreParts
+  /** Who waits for the next change. One watch stands for all of them, however often they look. */
+  readonly #watching = new Set<() => void>()
+  /** The watch that is laid and was not called yet. */
+  #laid: object | undefined
 
   constructor(parts: RecordStoreParts) {
     this.#parts = parts
   }
 
-  /** The record, made if there was none. */
+  /**
+   * The record, made if there was none. `watch` is called once at its next change, sometimes
+   * without one; `unwatch` takes it back.
+   */
   async read(
     options: CallOptions & { watch?: (() => void) | undefined } = {},
   ): Promise<Versioned<LogRecord>> {
     const { name, records, random } = this.#parts
     for (;;) {
-      const found = await records.read(name, options)
+      const found = await this.#read(options)
       if (found) return { value: decodeLogRecord(found.value, name), version: found.version }
       try {
         const fresh = encodeLogRecord(newLog(name, random.uuid()))
@@ -62,6 +69,32 @@ export class RecordStore {
         if (!QuireError.is(error, 'QUIRE_NODE_EXISTS')) throw error
       }
     }
+  }
+
+  unwatch(watch: () => void): void {
+    this.#watching.delete(watch)
+  }
+
+  async #read(
+    options: CallOptions & { watch?: (() => void) | undefined },
+  ): Promise<Versioned<Uint8Array> | undefined> {
+    const { name, records } = this.#parts
+    const { watch, ...call } = options
+    if (!watch) return records.read(name, call)
+    // Before the read: a change that comes at once is told by the watch of an earlier one.
+    this.#watching.add(watch)
+    if (this.#laid) return records.read(name, call)
+    const laid = { called: false }
+    const changed = (): void => {
+      laid.called = true
+      if (this.#laid === laid) this.#laid = undefined
+      const told = [...this.#watching]
+      this.#watching.clear()
+      for (const tell of told) tell()
+    }
+    const found = await records.read(name, { ...call, watch: changed })
+    if (found && !laid.called) this.#laid ??= laid
+    return found
   }
 
   /**

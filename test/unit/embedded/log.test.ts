@@ -423,6 +423,24 @@ t.test('a cursor ahead of what is known to be confirmed waits for its own positi
   const reading = follow(away, 2, 20)
   await appendAll(writer, 'x', 'y', 'z')
   t.same(await reading, ['20:x', '21:y'])
+  await writer.close()
+})
+
+t.test('whoever waits for a record to change shares one watch of it', async (t) => {
+  const cluster = new MemoryCluster()
+  const log = await cluster.client({ pollMs: 1 }).log('l')
+  await using first = await log.acquire()
+  await first.append(bytes('a'))
+  await first.close()
+  const readers = [log.read({ from: 1, follow: true }), log.read({ from: 1, follow: true })]
+  const waiting = readers.map((reader) => next(reader))
+  const before = cluster.records.reads
+  while (cluster.records.reads < before + 20) await new Promise((resolve) => setImmediate(resolve))
+  t.equal(cluster.records.nodes.get('l')?.watches.length, 1)
+  await using second = await log.acquire()
+  await second.append(bytes('b'))
+  t.same(await Promise.all(waiting), ['1:b', '1:b'])
+  await Promise.all(readers.map((reader) => reader.return?.()))
 })
 
 t.test('a break and a signal release a reader that waits', async (t) => {
