@@ -352,7 +352,8 @@ export class SegmentedWriter implements LogWriter {
       this.#fail(error)
       throw error
     }
-    this.#finish(undefined)
+    // A newer owner may have been noticed meanwhile: everything taken was acknowledged all the same.
+    if (!this.#ended()) this.#finish(undefined)
   }
 
   /**
