@@ -62,8 +62,11 @@ export async function openReplica<S extends ReplicatedState>(
     const state = await open.state(log, options.checkEvery ?? replicaDefaults.checkEvery)
     const replica = await Replica.open(log, state, options)
     const close = async (): Promise<void> => {
-      await replica.close()
-      parts.names.release(name)
+      try {
+        await replica.close()
+      } finally {
+        parts.names.release(name)
+      }
     }
     parts.names.opened(name, close)
     return { replica, state, close }

@@ -94,7 +94,13 @@ export class Proposer {
     await this.#pumping
     const writer = this.#writer
     this.#writer = undefined
-    await writer?.close()
+    try {
+      await writer?.close()
+    } catch (error) {
+      // The next owner finds the end.
+      const { logger, name } = this.#parts.log.parts
+      logger.info({ log: name, err: error }, 'the log’s writer could not be closed in order')
+    }
   }
 
   async #pump(): Promise<void> {
