@@ -435,40 +435,48 @@ export class Replica {
     this.#snapshotAt = this.#state.position
     this.snapshot().catch((error: unknown) => {
       const { logger, name } = this.#log.parts
-      logger.warn(
-        { log: name, err: error },
-        'a snapshot was not taken; the next one is tried later',
-      )
+      logger.warn({ log: name, err: error }, 'a snapshot was not taken; it is tried again later')
     })
   }
 
   /** The newest snapshot that can be read; the older one if it cannot (D7). */
   async #load(signal: AbortSignal | undefined): Promise<void> {
-    const { ledgers, logger, name } = this.#log.parts
-    const { snapshots, oldest } = await this.#log.facts({ signal })
     let cause: unknown
-    for (const snapshot of snapshots) {
-      if (snapshot.position < oldest || snapshot.position < this.#state.position) continue
-      try {
-        await this.#state.restore(readSnapshot(ledgers, snapshot, { signal }))
-        this.#snapshotAt = snapshot.position
-        this.#recall()
-        return
-      } catch (error) {
-        checkSignal(signal)
-        logger.warn(
-          { log: name, position: snapshot.position, err: error },
-          'a snapshot was passed over',
-        )
-        cause = error
+    for (let tried = ''; ;) {
+      const { snapshots, oldest } = await this.#log.facts({ signal })
+      const found = snapshots.map(({ ledgerId }) => ledgerId).join()
+      if (found === tried) throw this.#notLoaded(oldest, cause)
+      // What was tried may have been replaced meanwhile: then the new ones are.
+      tried = found
+      for (const snapshot of snapshots) {
+        if (snapshot.position < oldest || snapshot.position < this.#state.position) continue
+        cause = await this.#restore(snapshot, signal)
+        if (cause === undefined) return
       }
     }
-    throw new QuireError(
-      'QUIRE_SNAPSHOT_CORRUPT',
-      `the log ${name} begins at ${oldest} and no snapshot that can be read reaches it; ` +
-        'bring back the ledgers of its snapshots',
-      { cause, facts: { oldest, position: this.#state.position } },
-    )
+  }
+
+  /** Resolves to why it could not be. */
+  async #restore(snapshot: LogSnapshot, signal: AbortSignal | undefined): Promise<unknown> {
+    const { ledgers, logger, name } = this.#log.parts
+    try {
+      await this.#state.restore(readSnapshot(ledgers, snapshot, { signal }))
+    } catch (error) {
+      checkSignal(signal)
+      logger.warn({ log: name, snapshot, err: error }, 'a snapshot was passed over')
+      return error
+    }
+    this.#snapshotAt = snapshot.position
+    this.#recall()
+    return undefined
+  }
+
+  #notLoaded(oldest: number, cause: unknown): QuireError {
+    if (QuireError.is(cause) && cause.retryable) return cause
+    const text =
+      `the log ${this.#log.name} begins at ${oldest} and no snapshot that can be read reaches ` +
+      'it; bring back the ledgers of its snapshots'
+    return new QuireError('QUIRE_SNAPSHOT_CORRUPT', text, { cause, facts: { oldest } })
   }
 
   /**
