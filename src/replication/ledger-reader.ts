@@ -90,7 +90,13 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
     this.#checkOpen()
     const { signal } = options
     const deadlineMs = this.parts.clock.monotonicMs() + options.timeoutMs
-    const timer = this.parts.timers.after(options.timeoutMs, () => this.#moved.open())
+    // The timer's word, not the clock's: by the clock a timer may come a moment early, and nothing
+    // would wake this call again.
+    const time = { isUp: false }
+    const timer = this.parts.timers.after(options.timeoutMs, () => {
+      time.isUp = true
+      this.#moved.open()
+    })
     const following = new AbortController()
     const call = AbortSignal.any([this.#ending.signal, ...(signal ? [signal] : [])])
     const stop = (): void => following.abort()
@@ -100,7 +106,7 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
       const failure = this.#follow(above, { deadlineMs, signal: following.signal })
       while (!this.closed && this.#lac <= above) {
         if (this.#watching === undefined) throw this.#watchFailure
-        if (this.parts.clock.monotonicMs() >= deadlineMs) break
+        if (time.isUp) break
         await Promise.race([this.#moved.wait(call), failure])
       }
       return this.lastAddConfirmed
