@@ -1,5 +1,6 @@
 // One schema for what a person may configure: it validates, gives the types and feeds
 // docs/options.md (a test compares them).
+import { resolve } from 'node:path'
 import * as v from 'valibot'
 import { QuireError } from '../errors.ts'
 import type { Logger } from '../io/index.ts'
@@ -148,12 +149,19 @@ export function parseOpenOptions(options: OpenOptions): NodeSettings {
       facts: { option: 'dir' },
     })
   }
-  return {
-    ...settings,
-    dir: home,
-    journal: journal ?? `${home}/journal`,
+  const directories = {
+    // Without a directory for what is small, that is on the journal's disk, beside it.
+    journal: dir !== undefined && journal !== undefined ? journal : `${home}/journal`,
     ledgers: ledgers ?? [`${home}/ledgers`],
   }
+  if ([directories.journal, ...directories.ledgers].some((one) => resolve(one) === resolve(home))) {
+    throw new QuireError(
+      'QUIRE_BAD_OPTION',
+      `${home} is the node's own directory: the journal and the ledgers each need another one`,
+      { facts: { option: 'dir' } },
+    )
+  }
+  return { ...settings, dir: home, ...directories }
 }
 
 export function parseConnectOptions(

@@ -26,7 +26,9 @@ t.test('a directory is all that is needed', (t) => {
 
 t.test('disks of their own for journal and ledgers', (t) => {
   const settings = parseOpenOptions({ journal: '/fast', ledgers: ['/disk1', '/disk2'] })
-  t.match(settings, { dir: '/fast', journal: '/fast', ledgers: ['/disk1', '/disk2'] })
+  t.match(settings, { dir: '/fast', journal: '/fast/journal', ledgers: ['/disk1', '/disk2'] })
+  const apart = parseOpenOptions({ dir: '/home', journal: '/fast' })
+  t.match(apart, { dir: '/home', journal: '/fast', ledgers: ['/home/ledgers'] })
   t.throws(() => parseOpenOptions({}), { code: 'QUIRE_BAD_OPTION', message: /where to keep data/ })
   t.end()
 })
@@ -46,6 +48,9 @@ t.test('what is wrong is named', (t) => {
     facts: { option: 'segmentBytes' },
   })
   t.throws(bad({ dir: 5 }), { message: /option dir/ })
+  for (const same of [{ journal: '/a/' }, { ledgers: ['/b', '/a/../a'] }]) {
+    t.throws(bad({ dir: '/a', ...same }), { message: /own directory/, facts: { option: 'dir' } })
+  }
   t.throws(() => parseConnectOptions({ listen: 'x' } as object), { message: /option listen/ })
   t.end()
 })
