@@ -122,6 +122,8 @@ export class AddPipeline {
   /** Next entry to leave. */
   #unsent: number
   #scheduled = false
+  /** Bookies that failed this ledger. */
+  readonly #failedHere = new Set<string>()
   /** That of the links. */
   #ensemble: readonly string[]
   #stopListening: (() => void) | undefined
@@ -363,7 +365,9 @@ export class AddPipeline {
     let candidates: readonly string[] = []
     for (let index = 0; index < this.state.quorum.ensembleSize; index += 1) {
       const bookieId = this.state.committed[index]
-      if ((mask & (1 << index)) !== 0 && bookieId !== undefined) bookies.avoid(bookieId)
+      if ((mask & (1 << index)) === 0 || bookieId === undefined) continue
+      bookies.avoid(bookieId)
+      this.#failedHere.add(bookieId)
     }
     try {
       candidates = await bookies.writable()
@@ -376,6 +380,8 @@ export class AddPipeline {
       failed: mask,
       candidates,
       avoid: bookies.avoided(),
+      shun: this.#failedHere,
+      lagging: this.state.lagging,
       below: (below) => random.below(below),
     })
     onChosen(this.state, { chosen, nowMs: clock.monotonicMs() }, this.#effects)

@@ -1,5 +1,6 @@
 // Which bookies make an ensemble. Chance is given: a number below each count that it asks for.
 
+import { canAckWithout } from './quorum.ts'
 import type { Quorum, QuorumSizes } from './quorum.ts'
 
 export type Below = (below: number) => number
@@ -27,7 +28,8 @@ export function chooseEnsemble(
 
 /**
  * A replacement for each index in the mask `failed`, as many as there are: never a member of the
- * ensemble, never one to avoid. Index positions are kept (A7).
+ * ensemble, and one to avoid only where no ack quorum would be left without it (A7: preferably).
+ * Index positions are kept.
  */
 export function chooseReplacements(
   quorum: Quorum,
@@ -36,18 +38,35 @@ export function chooseReplacements(
     failed: number
     candidates: readonly string[]
     avoid: ReadonlySet<string>
+    /** Failed this very ledger: not even the last resort. */
+    shun?: ReadonlySet<string>
+    /** Members that were left behind. */
+    lagging?: number
     below: Below
   },
 ): (string | undefined)[] {
-  const spare = shuffle(
-    [...new Set(options.candidates)].filter(
-      (id) => !ensemble.includes(id) && !options.avoid.has(id),
-    ),
-    options.below,
+  const { failed, avoid, shun, lagging = 0, below } = options
+  const others = [...new Set(options.candidates)].filter((id) => !ensemble.includes(id))
+  const good = shuffle(
+    others.filter((id) => !avoid.has(id)),
+    below,
+  )
+  const poor = shuffle(
+    others.filter((id) => avoid.has(id) && shun?.has(id) !== true),
+    below,
   )
   const chosen: (string | undefined)[] = []
+  let without = lagging | failed
+  const choose = (index: number, bookieId: string | undefined): void => {
+    chosen[index] = bookieId
+    if (bookieId !== undefined) without &= ~(1 << index)
+  }
   for (let index = 0; index < quorum.ensembleSize; index += 1) {
-    chosen.push((options.failed & (1 << index)) === 0 ? undefined : spare.pop())
+    choose(index, (failed & (1 << index)) === 0 ? undefined : good.pop())
+  }
+  for (let index = 0; index < quorum.ensembleSize; index += 1) {
+    const lacks = (failed & (1 << index)) !== 0 && chosen[index] === undefined
+    if (lacks && !canAckWithout(quorum, without)) choose(index, poor.pop())
   }
   return chosen
 }

@@ -156,6 +156,12 @@ t.test('placement', (t) => {
   const quorum = createQuorum({ ensembleSize: 3, writeQuorumSize: 3, ackQuorumSize: 2 })
   const options = { failed: 0b101, candidates: ['x', 'y', 'z', 'b', 'd'], avoid, below }
   t.same(chooseReplacements(quorum, ['x', 'y', 'z'], options), ['d', undefined, undefined])
+  const last = { failed: 0b100, candidates: ['x', 'y', 'z', 'b'], avoid, below }
+  const choose = (more: { lagging?: number; shun?: ReadonlySet<string> }): unknown =>
+    chooseReplacements(quorum, ['x', 'y', 'z'], { ...last, ...more })
+  t.same(choose({}), [undefined, undefined, undefined], 'two copies can do without it')
+  t.same(choose({ lagging: 0b010 }), [undefined, undefined, 'b'], 'rather than none')
+  t.same(choose({ lagging: 0b010, shun: avoid }), [undefined, undefined, undefined])
 
   t.same(ledgerSizes({}, 5), { ensembleSize: 3, writeQuorumSize: 3, ackQuorumSize: 2 })
   t.same(ledgerSizes({}, 2), { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 2 })
