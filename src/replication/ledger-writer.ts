@@ -10,6 +10,7 @@ import type { LedgerMetadata } from '../wire/ledger-metadata.ts'
 import { AddPipeline } from './add-pipeline.ts'
 import type { LedgerIdentity, PipelineOwner } from './add-pipeline.ts'
 import type { LedgerWriter } from './api.ts'
+import type { ReplySink } from './bookie-connection.ts'
 import { ensembleChange, holesChange, lastFragment, writerClose } from './core/metadata-update.ts'
 import type { EnsembleChange, MetadataChange } from './core/metadata-update.ts'
 import { createQuorum } from './core/quorum.ts'
@@ -48,8 +49,8 @@ const waitingFirst = 64
 
 type Pending = PromiseWithResolvers<number>
 
-/** Answers to WRITE_LAC are of no interest: it is a hint, and its bookie may be slow or gone. */
-const unheard = { answered: () => undefined, failed: () => undefined }
+/** Bookies that could not be told what is confirmed are told again, at this interval. */
+const lacAgainMs = 1_000
 
 export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
   readonly ledgerId: bigint
@@ -73,6 +74,8 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
   #closing: Promise<number> | undefined
   #lacTimer: Timer | undefined
   #toldLac: number
+  /** Members that were told of `toldLac`, or may still be. */
+  #lacTold = 0
   #quietSinceMs = 0
   #finished = false
 
@@ -354,6 +357,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
       return
     }
     this.#toldLac = lac
+    this.#lacTold = 0
     const { identity } = this.#options
     const { ledgerHigh, ledgerLow, masterKey } = identity
     const body = encodeLacPacket({ ledgerHigh, ledgerLow, lac }, identity.digest)
@@ -363,7 +367,22 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     for (let index = 0; members >>> index !== 0; index += 1) {
       if (((members >>> index) & 1) === 0) continue
       const timeoutMs = this.#parts.options.readTimeoutMs
-      this.#pipeline.connectionOf(index)?.request({ encode, sink: unheard, token: 0, timeoutMs })
+      const connection = this.#pipeline.connectionOf(index)
+      if (connection === undefined) continue
+      this.#lacTold += 1
+      connection.request({ encode, sink: this.#lacSink, token: lac, timeoutMs })
     }
+  }
+
+  /** Whoever asks an ensemble meets each ack quorum of it: fewer must not be left with the news. */
+  readonly #lacSink: ReplySink = {
+    answered: () => undefined,
+    failed: (lac) => {
+      if (lac !== this.#toldLac || this.#state.end !== undefined) return
+      this.#lacTold -= 1
+      if (this.#lacTold >= this.#state.quorum.ackQuorumSize) return
+      this.#toldLac = -1
+      this.#lacTimer ??= this.#parts.timers.after(lacAgainMs, this.#tellLac)
+    },
   }
 }
