@@ -2,6 +2,7 @@
 // starts with the bytes `QRM1` behind its frame length; everything else is left to the bookie,
 // which tells V3 from V2 as BookKeeper does.
 import type { Connection } from '../../io/index.ts'
+import { maxFrameBytesDefault } from '../../wire/frame-reader.ts'
 
 /** Takes over a connection together with the bytes that were read from it already. */
 export type Accept = (connection: Connection, firstChunk: Buffer) => void
@@ -33,6 +34,10 @@ export function routeConnection(connection: Connection, routes: PortRoutes): voi
 
 /** Undefined: too few bytes to tell. Never holds more than eight. */
 function protocolOf(bytes: Buffer): 'metadata' | 'bookie' | undefined {
+  if (bytes.length < lengthBytes) return undefined
+  const length = bytes.readUInt32BE(0)
+  // No packet follows such a length: the bookie ends the connection at once.
+  if (length === 0 || length + lengthBytes > maxFrameBytesDefault) return 'bookie'
   const known = Math.min(bytes.length - lengthBytes, magic.length)
   for (let index = 0; index < known; index++) {
     if (bytes[lengthBytes + index] !== magic[index]) return 'bookie'
