@@ -13,7 +13,7 @@ export interface LongPoll {
   readonly call: Call
   /** The record of the ledger in the index. */
   readonly ledger: number
-  /** Goes on with the call; `advanced`: because the position really moved. */
+  /** Goes on with the call; `advanced`: the position really moved beyond the one it knows. */
   readonly go: (advanced: boolean) => void
 }
 
@@ -60,7 +60,7 @@ export class LongPolls {
     const lac = this.#index.lac(ledger)
     for (const waiting of polls) {
       const moved = lac > waiting.call.previousLac
-      if ((moved || ended) && this.#remove(waiting)) waiting.go(moved && !ended)
+      if ((moved || ended) && this.#remove(waiting)) waiting.go(moved)
     }
   }
 

@@ -138,7 +138,11 @@ export class Store implements JournalOwner {
   judgeDuplicate(held: Buffer, request: BookieRequest): Outcome {
     const { bytes, bodyStart, bodyEnd } = request
     this.counts.duplicates++
-    if (sameEntry(held, bytes, { start: bodyStart, end: bodyEnd })) return this.#afterAll()
+    if (sameEntry(held, bytes, { start: bodyStart, end: bodyEnd })) {
+      const ledger = this.index.find(readU32(bytes, bodyStart), readU32(bytes, bodyStart + 4))
+      if (ledger !== 0) this.#learnLac(ledger, request)
+      return this.#afterAll()
+    }
     this.counts.conflicts++
     this.#options.logger.error(
       {
@@ -435,9 +439,14 @@ export class Store implements JournalOwner {
     this.index.insert(ledger, entryId, this.#appended)
     this.journal.count(this.#appended.slot, 1)
     this.counts.adds++
+    this.#learnLac(ledger, request)
+    return this.#afterAll()
+  }
+
+  /** An add tells a position, also one that repeats an entry: recovery sends it with a later one. */
+  #learnLac(ledger: number, { bytes, bodyStart }: BookieRequest): void {
     const lac = storedLac(bytes, bodyStart + 16)
     if (this.index.raiseLac(ledger, lac)) this.#announce(ledger, false)
-    return this.#afterAll()
   }
 
   #duplicate(request: BookieRequest): Outcome {

@@ -158,6 +158,9 @@ t.test('duplicates of entries that are on disk', async (t) => {
     client.answers().map(({ status }) => status),
     [statuses.ok, statuses.io],
   )
+  client.send(readFrame(0))
+  await settled()
+  t.equal(client.answers()[0]?.maxLac, 8, 'the position that the first one told')
 })
 
 t.test('any split of any stream gives the same answers', (t) => {

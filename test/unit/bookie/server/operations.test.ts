@@ -440,6 +440,7 @@ t.test('the long poll (wire 2.7)', async (t) => {
     client.send(writeLacFrame(1, { txn: 8 }))
     const [moved] = await answersOf(client)
     t.same([moved?.entryId, moved?.maxLac], [1, 1])
+    t.equal(moved?.lacUpdateTimestampMs, 1_700_000_000_000, 'it moved, whoever told')
   })
 
   t.test('deletion wakes it', async (t) => {

@@ -118,6 +118,7 @@ t.test('adds', (t) => {
     const repackaged = { ...first, lac: 4, digest: 2 }
     t.equal(store.add(addRequest(repackaged, { flags: recovery })), outcomes.pending)
     t.ok(store.awaited >= 2 && journal.durableSequence === 0, 'it waits for the first')
+    t.equal(store.lac(...ledgerOne), 4, 'the position it tells counts all the same')
     journal.commit()
     t.equal(store.add(addRequest(repackaged)), statuses.ok)
     store.read(...ledgerOne, 5)
