@@ -114,7 +114,8 @@ export class Store implements JournalOwner {
     const { bytes, bodyStart, bodyEnd } = request
     const urgent = isUrgent(request)
     if (this.isReadOnly && !urgent) return statuses.readOnly
-    if (bodyEnd - bodyStart < entryHeaderBytes) return statuses.badRequest
+    const size = bodyEnd - bodyStart
+    if (size < entryHeaderBytes || size > this.journal.payloadBytesMax) return statuses.badRequest
     if (isNegativeAt(bytes, bodyStart) || !isStoredId(bytes, bodyStart + 8)) {
       return statuses.badRequest
     }
@@ -180,9 +181,8 @@ export class Store implements JournalOwner {
         return this.#noRoom(statuses.readOnly)
       }
       this.index.setExplicitLac(ledger, lac, this.#appended)
-      this.index.raiseLac(ledger, lac)
+      if (this.index.raiseLac(ledger, lac)) this.#announce(ledger, false)
     }
-    this.#announce(ledger, true)
     return this.#afterAll()
   }
 

@@ -441,6 +441,11 @@ t.test('the long poll (wire 2.7)', async (t) => {
     const [moved] = await answersOf(client)
     t.same([moved?.entryId, moved?.maxLac], [1, 1])
     t.equal(moved?.lacUpdateTimestampMs, 1_700_000_000_000, 'it moved, whoever told')
+    client.send(poll({ previousLac: 5 }))
+    client.send(writeLacFrame(0, { txn: 8 }), writeLacFrame(5, { txn: 8 }))
+    t.same(await answersOf(client), [], 'not one that tells nothing new')
+    client.send(writeLacFrame(6, { txn: 8 }))
+    t.equal((await answersOf(client))[0]?.maxLac, 6)
   })
 
   t.test('deletion wakes it', async (t) => {
