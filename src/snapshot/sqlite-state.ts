@@ -56,6 +56,8 @@ export class SqliteState implements ReplicatedState {
   #progress: Progress
   #migrations = 0
   #failed: unknown
+  #restoring: Promise<void> | undefined
+  #closed = false
 
   private constructor(parts: SqliteStateParts, store: StateStore) {
     this.#parts = parts
@@ -192,7 +194,12 @@ export class SqliteState implements ReplicatedState {
     return true
   }
 
-  query(sql: string, values: readonly SqlValue[]): Promise<SqlRow[]> {
+  async query(sql: string, values: readonly SqlValue[]): Promise<SqlRow[]> {
+    // While a snapshot takes its place there is no database to ask.
+    while (this.#restoring) await this.#restoring
+    if (this.#closed) {
+      throw new QuireError('QUIRE_CLOSED', 'the database was closed: open it again to ask it')
+    }
     return this.#store.query(sql, values)
   }
 
@@ -201,6 +208,17 @@ export class SqliteState implements ReplicatedState {
   }
 
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#restoring = promise
+    try {
+      await this.#replace(chunks)
+    } finally {
+      this.#restoring = undefined
+      resolve()
+    }
+  }
+
+  async #replace(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const { states, path } = this.#parts
     await this.#store.close()
     try {
@@ -212,6 +230,7 @@ export class SqliteState implements ReplicatedState {
   }
 
   close(): Promise<void> {
+    this.#closed = true
     return this.#store.close()
   }
 }

@@ -270,6 +270,20 @@ t.test('a database of another log is set aside', async (t) => {
   await other.close()
 })
 
+t.test('a question waits while a snapshot takes the place of the state', async (t) => {
+  const directory = t.testdir()
+  const first = await sqlite(realStates, join(directory, 'first.sqlite'))
+  await apply(first, [...setUp, command(2, ['command', 'add', 7])])
+  const second = await sqlite(realStates, join(directory, 'second.sqlite'))
+  const restored = second.restore(first.snapshot(65_536))
+  const asked = second.query('select sum from total', [])
+  await restored
+  t.same(await asked, [{ sum: 7 }])
+  await first.close()
+  await second.close()
+  await t.rejects(second.query('select sum from total', []), { code: 'QUIRE_CLOSED' })
+})
+
 t.test('the store: one point, no leftovers, reads that cannot write', async (t) => {
   const directory = t.testdir()
   const path = join(directory, 'state.sqlite')
