@@ -208,6 +208,7 @@ export class SimulatedConnection implements Connection {
     const { scheduler } = this.#cables
     const latencyMs = this.#cables.latencyMs(this.#peer.task.node, this.task.node)
     const arrivesMs = Math.max(this.#lastArrivalMs, scheduler.nowMs + latencyMs)
+    scheduler.observe('net.bytes', crc32(bytes))
     this.#lastArrivalMs = arrivesMs
     this.#incoming.push({ arrivesMs, bytes })
     this.#incomingBytes += bytes.length

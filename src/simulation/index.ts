@@ -11,3 +11,5 @@ export {
   createMemoryMetadata,
   type MemoryMetadataOptions,
 } from '../metadata/memory/memory-metadata.ts'
+export { Operator, SimulatedCluster, type ClusterOptions, type WrapIo } from './cluster.ts'
+export { faultKinds, Nemesis, type FaultKind, type NemesisOptions } from './nemesis.ts'

@@ -145,11 +145,11 @@ export function simulatedClock(task: SimulatedProcess): Clock {
 export function simulatedTimers(task: SimulatedProcess): Timers {
   const { scheduler, clockFaults } = task.node
   return {
-    after: (delayMs, call) =>
-      scheduler.schedule(task, Math.max(1, delayMs) / (1 + clockFaults.drift), {
-        label: 'timer',
-        call,
-      }),
+    // As Node's timers, which count from when the loop last looked at the clock: a moment early.
+    after: (delayMs, call) => {
+      const afterMs = Math.max(1, delayMs) - scheduler.between([0, 1], 'timer.early')
+      return scheduler.schedule(task, afterMs / (1 + clockFaults.drift), { label: 'timer', call })
+    },
     soon: (call) => {
       scheduler.soon(task, { label: 'soon', call })
     },

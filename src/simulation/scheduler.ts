@@ -59,6 +59,21 @@ export class Scheduler {
     return this.#hash >>> 0
   }
 
+  /** How many events have happened. */
+  get events(): number {
+    return this.#events
+  }
+
+  /** Makes what was seen a part of the trace: two runs that differ in it differ in their hash. */
+  observe(label: string, value: number): void {
+    this.#note(label, value)
+  }
+
+  /** For people who read the trace: not a part of its hash. */
+  tell(line: string): void {
+    this.#options.trace?.(`${this.#nowMs.toFixed(3)} ${line}`)
+  }
+
   /** A source of numbers of its own, which is not part of the list of choices. */
   random(label: string): SeededRandom {
     return this.#seeds.fork(label)

@@ -5,7 +5,7 @@ import type { DiskOptions } from './disk.ts'
 import { afterKill, afterPowerLoss, type CrashMode } from './crash.ts'
 import { SimulatedCables } from './network.ts'
 import { randomFrom, SimulatedNode } from './node.ts'
-import { Scheduler, type SchedulerOptions } from './scheduler.ts'
+import { Scheduler, type EventOwner, type SchedulerOptions } from './scheduler.ts'
 import { createSimulatedStateStores, type SimulatedStateStores } from './state-store.ts'
 
 export interface WorldOptions extends SchedulerOptions {
@@ -16,6 +16,8 @@ export interface WorldOptions extends SchedulerOptions {
 export class World {
   readonly scheduler: Scheduler
   readonly cables: SimulatedCables
+  /** Whoever acts on the world from outside it: never ends, and is never paused. */
+  readonly outside: EventOwner
   readonly #options: WorldOptions
   readonly #nodes = new Map<string, SimulatedNode>()
   readonly #states = new Map<string, SimulatedStateStores>()
@@ -24,6 +26,8 @@ export class World {
     this.#options = options
     this.scheduler = new Scheduler(options)
     this.cables = new SimulatedCables(this.scheduler, (name) => this.#nodes.get(name))
+    const fail = (error: unknown): void => this.scheduler.fail(error)
+    this.outside = { alive: true, pausedUntilMs: 0, fail }
   }
 
   /** The node of that name, made when first asked for. */
@@ -69,6 +73,13 @@ export class World {
   /** Nothing happens on the node for so long; then all that is due, in some order. */
   pause(name: string, forMs: number): void {
     this.node(name).pausedUntilMs = this.scheduler.nowMs + forMs
+  }
+
+  /** Lets time pass, for whoever acts from outside. */
+  pass(forMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.scheduler.schedule(this.outside, forMs, { label: 'outside', call: resolve })
+    })
   }
 
   /** Runs the world until the promise is settled, and gives its outcome. */

@@ -1,0 +1,188 @@
+// Whole nodes in a simulated world, made by the same `openWith` and `connectWith` as real ones,
+// with an operator who starts again what ended. What the cluster replaces is `io` and nothing else;
+// the node's program runs as a thread of its process, with messages that are delayed and cut.
+
+import { messageOf } from '../errors.ts'
+import type { Client } from '../embedded/client.ts'
+import { connectWith } from '../embedded/connect.ts'
+import { run } from '../embedded/node-thread.ts'
+import { openWith, type Node } from '../embedded/open.ts'
+import type { ConnectOptions, OpenOptions } from '../embedded/options.ts'
+import type { Io } from '../io/io.ts'
+import type { Logger } from '../io/log.ts'
+import { createSimulatedIo } from './io.ts'
+import type { CrashMode } from './crash.ts'
+import { Gate } from '../embedded/log/wait.ts'
+import type { World } from './world.ts'
+
+/** The outside world of a process, seen or changed by a test on its way. */
+export type WrapIo = (io: Io, machine: string) => Io
+
+export interface ClusterOptions {
+  readonly world: World
+  /** Names of the machines; the first keeps the metadata. */
+  readonly nodes: readonly string[]
+  readonly open?: Partial<OpenOptions>
+  readonly connect?: Partial<ConnectOptions>
+  readonly logger: (machine: string) => Logger
+  /** Applied to what a node's thread is given. */
+  readonly wrapNodeIo?: WrapIo
+  /** Milliseconds that the operator lets pass before a node that ended is started again. */
+  readonly restartMs?: readonly [number, number]
+}
+
+const port = 3181
+
+export class SimulatedCluster {
+  readonly world: World
+  readonly nodes: readonly string[]
+  readonly uri: string
+  readonly #options: ClusterOptions
+  readonly #operators = new Map<string, Operator>()
+
+  constructor(options: ClusterOptions) {
+    this.#options = options
+    this.world = options.world
+    this.nodes = options.nodes
+    this.uri = `quire://${options.nodes[0]}:${port}`
+    for (const name of options.nodes) {
+      const operator = new Operator(options.world, {
+        name,
+        restartMs: options.restartMs ?? [10, 3000],
+        open: () => this.#open(name),
+      })
+      this.#operators.set(name, operator)
+    }
+  }
+
+  operator(name: string): Operator {
+    const operator = this.#operators.get(name)
+    if (operator === undefined) throw new Error(`${name} is no node of this cluster`)
+    return operator
+  }
+
+  get operators(): Operator[] {
+    return [...this.#operators.values()]
+  }
+
+  /** A client on a machine of its own. Whatever ran there must have been killed. */
+  client(machine: string): Promise<Client> {
+    const { world, logger, connect } = this.#options
+    const io = createSimulatedIo(world, machine)
+    return connectWith({ io, logger: logger(machine) }, this.uri, { dir: '/client', ...connect })
+  }
+
+  #open(name: string): Promise<Node> {
+    const { world, logger, wrapNodeIo, open } = this.#options
+    const wrap = wrapNodeIo ?? ((io: Io) => io)
+    const programs = {
+      'embedded/node-thread': (...[thread, io]: Parameters<typeof run>) =>
+        run(thread, wrap(io, name)),
+    } as const
+    const io = createSimulatedIo(world, name, { programs })
+    const metadata = name === this.nodes[0] ? undefined : this.uri
+    const options = { dir: '/data', listen: `${name}:${port}`, insecure: true, metadata, ...open }
+    return openWith({ io, logger: logger(name) }, options)
+  }
+}
+
+interface OperatorParts {
+  readonly name: string
+  readonly restartMs: readonly [number, number]
+  readonly open: () => Promise<Node>
+}
+
+/** Keeps one node running: starts it, and again when it ended or was made to end. */
+export class Operator {
+  readonly name: string
+  /** Opens whenever a node became ready. */
+  readonly ready: Gate = new Gate()
+  /** Starts that failed, with why. */
+  readonly refusals: { readonly timeMs: number; readonly error: unknown }[] = []
+  readonly #world: World
+  readonly #parts: OperatorParts
+  #node: Node | undefined
+  #wanted = false
+  #life = 0
+
+  constructor(world: World, parts: OperatorParts) {
+    this.name = parts.name
+    this.#world = world
+    this.#parts = parts
+  }
+
+  /** The node that runs now. */
+  get node(): Node | undefined {
+    return this.#node
+  }
+
+  start(): void {
+    if (this.#wanted) return
+    this.#wanted = true
+    void this.#run(++this.#life)
+  }
+
+  /** Ends the process as the system would, at once; the operator notices and starts another. */
+  kill(): void {
+    this.#endLife()
+    this.#world.kill(this.name)
+    this.#startLater()
+  }
+
+  cutPower(mode: CrashMode): void {
+    this.#endLife()
+    this.#world.cutPower(this.name, mode)
+    this.#startLater()
+  }
+
+  /** From now on nothing is started again. */
+  leave(): void {
+    this.#wanted = false
+    this.#life += 1
+  }
+
+  /** Ends the node in order, for good. */
+  async close(): Promise<void> {
+    this.leave()
+    const node = this.#node
+    this.#node = undefined
+    await node?.close()
+    this.#world.kill(this.name)
+  }
+
+  #endLife(): void {
+    this.#life += 1
+    this.#node = undefined
+  }
+
+  #startLater(): void {
+    if (!this.#wanted) return
+    const { scheduler } = this.#world
+    const delayMs = scheduler.between(this.#parts.restartMs, 'operator.restart')
+    const life = this.#life
+    const call = () => {
+      if (this.#wanted && this.#life === life) void this.#run(life)
+    }
+    scheduler.schedule(this.#world.outside, delayMs, { label: 'operator.start', call })
+  }
+
+  async #run(life: number): Promise<void> {
+    try {
+      const node = await this.#parts.open()
+      if (this.#life !== life) return
+      this.#node = node
+      this.ready.open()
+      const error = await node.failed
+      if (this.#life === life) this.#ended(error)
+    } catch (error) {
+      if (this.#life === life) this.#ended(error)
+    }
+  }
+
+  #ended(error: unknown): void {
+    const { scheduler } = this.#world
+    this.refusals.push({ timeMs: scheduler.nowMs, error })
+    scheduler.tell(`${this.name} ended: ${messageOf(error)}`)
+    this.kill()
+  }
+}

@@ -1,0 +1,256 @@
+// What befalls a cluster, drawn from the seed: a world in which each seed has some kinds of faults,
+// each more or less often ("swarm"). All of it is within what the cluster claims to survive: disks
+// lose what was not synced and nothing else, every cable is mended, every machine comes back.
+
+import type { CrashMode } from './crash.ts'
+import type { Operator, SimulatedCluster } from './cluster.ts'
+import { defaultDiskFaults, defaultNetworkFaults } from './faults.ts'
+import type { SimulatedNode } from './node.ts'
+import type { World } from './world.ts'
+
+export interface NemesisOptions {
+  readonly cluster: SimulatedCluster
+  /** Machines of clients: cut off, paused and killed as nodes are. */
+  readonly clients: () => readonly string[]
+  /** What a client that is killed does then: start anew, or stay away. */
+  readonly killClient: (name: string) => void
+  /** Kinds of faults. Default: a part of all, by the seed. */
+  readonly kinds?: readonly FaultKind[]
+  /** Mean time between two faults. Default: by the seed. */
+  readonly everyMs?: number
+}
+
+const faultsOfProcesses = [
+  'kill',
+  'power cut',
+  'power cut of all',
+  'pause',
+  'pause of a client',
+  'kill of a client',
+  'clock jump',
+] as const
+const faultsOfNetwork = [
+  'partition',
+  'one-way partition',
+  'cut between two',
+  'reset',
+  'slow network',
+] as const
+const faultsOfDisks = [
+  'disk stall',
+  'slow disk',
+  'sync error',
+  'write error',
+  'read error',
+  'full disk',
+] as const
+
+type FaultOfProcess = (typeof faultsOfProcesses)[number]
+type FaultOfNetwork = (typeof faultsOfNetwork)[number]
+type FaultOfDisk = (typeof faultsOfDisks)[number]
+
+export type FaultKind = FaultOfProcess | FaultOfNetwork | FaultOfDisk
+
+export const faultKinds: readonly FaultKind[] = [
+  ...faultsOfProcesses,
+  ...faultsOfNetwork,
+  ...faultsOfDisks,
+]
+
+const crashModes = ['any', 'none', 'all', 'prefix', 'subset', 'any'] as const
+
+export class Nemesis {
+  readonly counts: Map<FaultKind, number> = new Map()
+  readonly kinds: readonly FaultKind[]
+  readonly everyMs: number
+  readonly #options: NemesisOptions
+  readonly #world: World
+  readonly #faults: Record<FaultKind, () => void>
+  #healed = false
+
+  constructor(options: NemesisOptions) {
+    this.#options = options
+    this.#world = options.cluster.world
+    this.#faults = { ...this.#ofProcesses(), ...this.#ofNetwork(), ...this.#ofDisks() }
+    const { scheduler } = this.#world
+    this.kinds = options.kinds ?? faultKinds.filter(() => scheduler.choose(3, 'swarm') === 0)
+    this.everyMs = options.everyMs ?? [150, 400, 1200, 3000][scheduler.choose(4, 'swarm.pace')] ?? 0
+    for (const node of this.#machines()) node.clockFaults.drift = this.#drift()
+  }
+
+  get faults(): number {
+    let sum = 0
+    for (const count of this.counts.values()) sum += count
+    return sum
+  }
+
+  /** Lets faults happen for so long; then the world is whole again, and all nodes are started. */
+  async run(forMs: number): Promise<void> {
+    const { scheduler } = this.#world
+    const endMs = scheduler.nowMs + forMs
+    while (this.kinds.length > 0) {
+      const waitMs = scheduler.between([0, 2 * this.everyMs], 'nemesis.wait')
+      if (scheduler.nowMs + waitMs >= endMs) break
+      await this.#world.pass(waitMs)
+      this.happen(this.kinds[scheduler.choose(this.kinds.length, 'nemesis.kind')] ?? 'kill')
+    }
+    await this.#world.pass(Math.max(0, endMs - scheduler.nowMs))
+    this.heal()
+  }
+
+  /** One fault of the kind, now. Most end by themselves. */
+  happen(kind: FaultKind): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
+    this.#world.scheduler.tell(`fault: ${kind}`)
+    this.#faults[kind]()
+  }
+
+  heal(): void {
+    this.#healed = true
+    const { cables, scheduler } = this.#world
+    cables.heal()
+    Object.assign(cables.faults, defaultNetworkFaults())
+    for (const node of this.#machines()) {
+      Object.assign(node.diskFaults, defaultDiskFaults(), { next: node.diskFaults.next })
+      node.diskFaults.next.length = 0
+      node.disk.capacityBytes = 2 ** 30
+      node.pausedUntilMs = Math.min(node.pausedUntilMs, scheduler.nowMs)
+    }
+  }
+
+  #ofProcesses(): Record<FaultOfProcess, () => void> {
+    return {
+      kill: () => this.#operator().kill(),
+      'power cut': () => this.#operator().cutPower(this.#crashMode()),
+      'power cut of all': () => {
+        const mode = this.#crashMode()
+        for (const operator of this.#options.cluster.operators) operator.cutPower(mode)
+      },
+      pause: () => this.#world.pause(this.#operator().name, this.#between([10, 15_000])),
+      'pause of a client': () => {
+        this.#withClient((name) => this.#world.pause(name, this.#between([10, 15_000])))
+      },
+      'kill of a client': () => this.#withClient((name) => this.#options.killClient(name)),
+      'clock jump': () => {
+        const { clockFaults } = this.#world.node(this.#operator().name)
+        clockFaults.wallOffsetMs = this.#between([-3.6e6, 3.6e6])
+      },
+    }
+  }
+
+  #ofNetwork(): Record<FaultOfNetwork, () => void> {
+    const { cables } = this.#world
+    const mended = () => this.#endLater([50, 20_000], () => cables.heal())
+    return {
+      partition: () => {
+        cables.partition(...this.#split())
+        mended()
+      },
+      'one-way partition': () => {
+        const [one, other] = this.#split()
+        for (const from of one) for (const to of other) cables.cut(from, to)
+        mended()
+      },
+      'cut between two': () => {
+        const names = this.#names()
+        cables.partition([this.#pick(names)], [this.#pick(names)])
+        mended()
+      },
+      reset: () => {
+        for (const connection of cables.connections()) {
+          if (this.#choose(3) === 0) connection.reset()
+        }
+      },
+      'slow network': () => {
+        cables.faults.latencyMs = [0.1, this.#between([5, 400])]
+        cables.faults.reset = this.#choose(2) === 0 ? 0 : 0.002
+        this.#endLater([100, 8000], () => Object.assign(cables.faults, defaultNetworkFaults()))
+      },
+    }
+  }
+
+  #ofDisks(): Record<FaultOfDisk, () => void> {
+    const node = () => this.#world.node(this.#operator().name)
+    return {
+      'disk stall': () => {
+        const forMs = this.#between([50, 12_000])
+        node().diskFaults.stalledUntilMs = this.#world.scheduler.nowMs + forMs
+      },
+      'slow disk': () => {
+        const { diskFaults } = node()
+        diskFaults.slow = 0.3
+        this.#endLater([100, 8000], () => (diskFaults.slow = 0))
+      },
+      'sync error': () => void node().diskFaults.next.push({ kind: 'sync' }),
+      'write error': () => void node().diskFaults.next.push({ kind: 'write' }),
+      'read error': () => void node().diskFaults.next.push({ kind: 'read' }),
+      'full disk': () => this.#fill(node()),
+    }
+  }
+
+  #fill(node: SimulatedNode): void {
+    const { disk } = node
+    disk.capacityBytes = disk.usedBytes() + this.#choose(3) * 30_000
+    this.#endLater([100, 10_000], () => (node.disk.capacityBytes = 2 ** 30))
+  }
+
+  /** Two groups of machines, neither empty. */
+  #split(): [string[], string[]] {
+    const names = this.#names()
+    const one = names.filter(() => this.#choose(2) === 0)
+    const other = names.filter((name) => !one.includes(name))
+    if (one.length > 0 && other.length > 0) return [one, other]
+    return [names.slice(0, 1), names.slice(1)]
+  }
+
+  /** A drift of at most 500 ppm; of 5 % in some worlds, where no lease may matter. */
+  #drift(): number {
+    const most = this.#choose(4) === 0 ? 0.05 : 0.0005
+    return this.#between([-most, most])
+  }
+
+  #endLater(rangeMs: readonly [number, number], call: () => void): void {
+    const { scheduler, outside } = this.#world
+    const guarded = () => {
+      if (!this.#healed) call()
+    }
+    const label = 'nemesis.end'
+    scheduler.schedule(outside, this.#between(rangeMs), { label, call: guarded })
+  }
+
+  #withClient(call: (name: string) => void): void {
+    const clients = this.#options.clients()
+    if (clients.length > 0) call(this.#pick(clients))
+  }
+
+  #operator(): Operator {
+    const { cluster } = this.#options
+    return cluster.operator(this.#pick(cluster.nodes))
+  }
+
+  #names(): string[] {
+    return [...this.#options.cluster.nodes, ...this.#options.clients()]
+  }
+
+  #machines(): SimulatedNode[] {
+    return this.#names().map((name) => this.#world.node(name))
+  }
+
+  #crashMode(): CrashMode {
+    return crashModes[this.#choose(crashModes.length)] ?? 'any'
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    const picked = from[this.#choose(from.length)]
+    if (picked === undefined) throw new Error('there is something to pick from')
+    return picked
+  }
+
+  #choose(count: number): number {
+    return this.#world.scheduler.choose(count, 'nemesis')
+  }
+
+  #between(range: readonly [number, number]): number {
+    return this.#world.scheduler.between(range, 'nemesis.value')
+  }
+}

@@ -1,0 +1,85 @@
+// What each bookie promised by its answers, whoever heard them.
+//
+// I9 after it answered a fencing request it acknowledges nothing that came later without the
+// recovery flag, across restarts. I10 what it said to be absent, to a fencing read, it never
+// acknowledges to a writer. I11 what it acknowledged it holds, whatever befell it. I7 one payload
+// for an id on all bookies.
+
+import { nameOf, type Report } from './report.ts'
+
+export interface BookieEntry {
+  readonly bookie: string
+  readonly ledgerId: bigint
+  readonly entryId: number
+}
+
+export interface AckedAdd extends BookieEntry {
+  /** Without header and digest: those of a recovered copy differ. */
+  readonly payload: Buffer
+  readonly isRecovery: boolean
+  /** Events so far when the request came in. */
+  readonly cameAt: number
+}
+
+export class BookieChecker {
+  readonly #report: Report
+  readonly #held = new Map<string, BookieEntry & { readonly payload: Buffer }>()
+  readonly #values = new Map<string, Buffer>()
+  readonly #fenced = new Map<string, number>()
+  readonly #absent = new Set<string>()
+
+  constructor(report: Report) {
+    this.#report = report
+  }
+
+  /** Every acknowledged copy. */
+  get held(): readonly (BookieEntry & { readonly payload: Buffer })[] {
+    return [...this.#held.values()]
+  }
+
+  acked(add: AckedAdd): void {
+    const { bookie, ledgerId, entryId, payload, isRecovery, cameAt } = add
+    const where = `${bookie}, ledger ${ledgerId}, entry ${entryId}`
+    const fencedAt = this.#fenced.get(`${bookie}/${ledgerId}`) ?? Infinity
+    this.#report.holds(
+      isRecovery || cameAt <= fencedAt,
+      'I9',
+      () => `${where}: acknowledged to a writer after the fence was answered`,
+    )
+    this.#report.holds(
+      isRecovery || !this.#absent.has(`${bookie}/${ledgerId}/${entryId}`),
+      'I10',
+      () => `${where}: acknowledged to a writer after a fencing read was told that it is absent`,
+    )
+    const value = this.#values.get(`${ledgerId}/${entryId}`)
+    this.#report.holds(
+      value === undefined || value.equals(payload),
+      'I7',
+      () => `${where}: ${nameOf(payload)} was stored, elsewhere ${nameOf(value ?? payload)}`,
+    )
+    this.#values.set(`${ledgerId}/${entryId}`, payload)
+    this.#held.set(`${bookie}/${ledgerId}/${entryId}`, { bookie, ledgerId, entryId, payload })
+  }
+
+  /** A fencing request was answered as done; `absent`: it named an entry that the bookie lacks. */
+  fenced(entry: BookieEntry, at: number, absent: boolean): void {
+    const { bookie, ledgerId, entryId } = entry
+    const key = `${bookie}/${ledgerId}`
+    if (!this.#fenced.has(key)) this.#fenced.set(key, at)
+    if (absent && entryId >= 0) this.#absent.add(`${key}/${entryId}`)
+  }
+
+  /** What the bookie gives, asked by itself; undefined: it does not give it. */
+  final(entry: BookieEntry, found: Buffer | undefined): void {
+    const { bookie, ledgerId, entryId } = entry
+    const held = this.#held.get(`${bookie}/${ledgerId}/${entryId}`)
+    if (held === undefined) return
+    this.#report.holds(
+      found !== undefined && found.equals(held.payload),
+      'I11',
+      () =>
+        `${bookie} acknowledged entry ${entryId} of ledger ${ledgerId}, and ` +
+        (found === undefined ? 'does not hold it' : `holds ${nameOf(found)}`),
+    )
+  }
+}

@@ -1,0 +1,174 @@
+// What clients saw of ledgers, held against the invariants of semantics A15. Told of each call and
+// answer in the order of true time.
+//
+// I1 no acknowledged entry is lost: the end of a ledger is behind it, and it reads as it was acked.
+// I2 all who close or recover a ledger report one end, which then stays.
+// I3 nothing beyond a reported end is acknowledged, ever.
+// I4 acknowledgements come in order of ids, dense from 0, each once.
+// I5 what a handle says is confirmed never goes back, and never lies beyond the end.
+// I6 an entry reads as what its writer appended there; I7 as the same to everyone.
+
+import { nameOf, type Report } from './report.ts'
+
+interface Ledger {
+  readonly attempts: Map<string, number>
+  /** By entry id: acknowledged, in order. */
+  readonly acked: Buffer[]
+  /** By entry id: as anybody saw it. */
+  readonly seen: Map<number, Buffer>
+  readonly ids: Map<string, number>
+  readonly confirmed: Map<string, number>
+  /** The highest confirmation anybody was told. */
+  told: number
+  end: number | undefined
+  deleted: boolean
+}
+
+export class LedgerChecker {
+  readonly #report: Report
+  readonly #ledgers = new Map<bigint, Ledger>()
+
+  constructor(report: Report) {
+    this.#report = report
+  }
+
+  /** Ledgers that must be there. */
+  get live(): bigint[] {
+    return [...this.#ledgers].filter(([, { deleted }]) => !deleted).map(([id]) => id)
+  }
+
+  isDeleted(ledgerId: bigint): boolean {
+    return this.#ledgers.get(ledgerId)?.deleted === true
+  }
+
+  created(ledgerId: bigint): void {
+    this.#report.holds(!this.#ledgers.has(ledgerId), 'ids', () => `ledger ${ledgerId} came twice`)
+    this.#ledgers.set(ledgerId, {
+      attempts: new Map(),
+      acked: [],
+      seen: new Map(),
+      ids: new Map(),
+      confirmed: new Map(),
+      told: -1,
+      end: undefined,
+      deleted: false,
+    })
+  }
+
+  /** Before the call. Payloads of a ledger are all different. */
+  appending(ledgerId: bigint, payload: Buffer): void {
+    const { attempts } = this.#of(ledgerId)
+    attempts.set(payload.toString('latin1'), attempts.size)
+  }
+
+  acked(ledgerId: bigint, entryId: number, payload: Buffer): void {
+    const ledger = this.#of(ledgerId)
+    const next = ledger.acked.length
+    this.#report.holds(
+      entryId === next,
+      'I4',
+      () => `ledger ${ledgerId}: ${entryId} was acknowledged, ${next} is next`,
+    )
+    const { end } = ledger
+    this.#report.holds(
+      end === undefined || entryId <= end,
+      'I3',
+      () => `ledger ${ledgerId}: ${entryId} was acknowledged behind the end ${end}`,
+    )
+    ledger.acked.push(payload)
+    this.#saw(ledgerId, entryId, payload)
+  }
+
+  /** Its writer, or a recoverer, was told that it ends with `last`. */
+  closed(ledgerId: bigint, last: number, who: string): void {
+    const ledger = this.#of(ledgerId)
+    const { end } = ledger
+    this.#report.holds(
+      end === undefined || end === last,
+      'I2',
+      () => `ledger ${ledgerId} ends with ${end}, and for ${who} with ${last}`,
+    )
+    ledger.end ??= last
+    this.#report.holds(
+      ledger.acked.length - 1 <= last,
+      'I1',
+      () => `ledger ${ledgerId} ends with ${last}, acknowledged were ${ledger.acked.length}`,
+    )
+    this.#report.holds(
+      ledger.told <= last,
+      'I5',
+      () => `ledger ${ledgerId} ends with ${last}, and ${ledger.told} was confirmed to a reader`,
+    )
+  }
+
+  /** A handle says how far the ledger may be read. */
+  confirmed(ledgerId: bigint, handle: string, lac: number): void {
+    const ledger = this.#of(ledgerId)
+    const before = ledger.confirmed.get(handle) ?? -1
+    const beyond = ledger.end !== undefined && lac > ledger.end
+    this.#report.holds(
+      lac >= before,
+      'I5',
+      () => `ledger ${ledgerId}: ${handle} was confirmed ${before}, then ${lac}`,
+    )
+    this.#report.holds(
+      !beyond && lac < ledger.attempts.size,
+      'I5',
+      () => `ledger ${ledgerId}: ${lac} confirmed to ${handle}, which is beyond what there can be`,
+    )
+    ledger.confirmed.set(handle, lac)
+    ledger.told = Math.max(ledger.told, lac)
+  }
+
+  read(ledgerId: bigint, entryId: number, payload: Buffer): void {
+    this.#saw(ledgerId, entryId, payload)
+  }
+
+  /** From the call on it need not be there. */
+  deleting(ledgerId: bigint): void {
+    this.#of(ledgerId).deleted = true
+  }
+
+  /** The last word: what a client finds after everything was started anew. */
+  final(ledgerId: bigint, last: number, entries: readonly Buffer[]): void {
+    const ledger = this.#of(ledgerId)
+    this.closed(ledgerId, last, 'the last reader')
+    this.#report.holds(
+      entries.length === last + 1,
+      'I6',
+      () => `ledger ${ledgerId} has ${last + 1} entries, ${entries.length} were delivered`,
+    )
+    for (const [entryId, payload] of entries.entries()) this.#saw(ledgerId, entryId, payload)
+    for (const [entryId, payload] of ledger.acked.entries()) {
+      const there = entries[entryId]
+      this.#report.holds(
+        there !== undefined && there.equals(payload),
+        'I1',
+        () => `ledger ${ledgerId}: the acknowledged entry ${entryId} is not there`,
+      )
+    }
+  }
+
+  #saw(ledgerId: bigint, entryId: number, payload: Buffer): void {
+    const ledger = this.#of(ledgerId)
+    const key = payload.toString('latin1')
+    const attempt = ledger.attempts.get(key)
+    const what = `ledger ${ledgerId}, entry ${entryId}: ${nameOf(payload)}`
+    // Ids follow the order of appends; what was refused took none.
+    const known = attempt !== undefined && attempt >= entryId
+    this.#report.holds(known, 'I6', () => `${what} was never appended there`)
+    const before = ledger.seen.get(entryId)
+    const same = before === undefined || before.equals(payload)
+    this.#report.holds(same, 'I7', () => `${what}, and before ${nameOf(before ?? payload)}`)
+    const otherId = ledger.ids.get(key) ?? entryId
+    this.#report.holds(otherId === entryId, 'I7', () => `${what} is also entry ${otherId}`)
+    ledger.seen.set(entryId, payload)
+    ledger.ids.set(key, entryId)
+  }
+
+  #of(ledgerId: bigint): Ledger {
+    const ledger = this.#ledgers.get(ledgerId)
+    if (ledger === undefined) throw new Error(`the checker knows no ledger ${ledgerId}`)
+    return ledger
+  }
+}

@@ -1,0 +1,124 @@
+// One process of a client while it lives: what its tasks wait for, and what went wrong. A task of a
+// process that was killed is never heard of again; one of a process that lives must end.
+
+import { messageOf, QuireError, type ErrorCode } from '../../src/errors.ts'
+import type { SimulatedProcess, World } from '../../src/simulation/index.ts'
+import type { Client } from '../../src/embedded/client.ts'
+import type { Report } from './checkers/report.ts'
+
+/** Errors that no fault of these worlds may cause. */
+const forbidden: ReadonlySet<ErrorCode> = new Set([
+  'QUIRE_INVARIANT',
+  'QUIRE_BAD_OPTION',
+  'QUIRE_BAD_FRAME',
+  'QUIRE_FRAME_TOO_LARGE',
+  'QUIRE_BAD_METADATA',
+  'QUIRE_DIGEST_MISMATCH',
+  'QUIRE_SUPERBLOCK_CORRUPT',
+  'QUIRE_IDENTITY_UNKNOWN',
+  'QUIRE_IDENTITY_MISMATCH',
+  'QUIRE_STALE_DISK',
+  'QUIRE_RANGE_LOST',
+  'QUIRE_JOURNAL_CORRUPT',
+  'QUIRE_LEDGER_UNAUTHORIZED',
+  'QUIRE_ENTRY_MISSING',
+  'QUIRE_ENTRY_TOO_LARGE',
+  'QUIRE_LOG_CORRUPT',
+  'QUIRE_SNAPSHOT_CORRUPT',
+  'QUIRE_STATE_DIVERGED',
+  'QUIRE_COMMAND_FAILED',
+])
+
+/** An error that a client was given: reported if it is not one of those that faults explain. */
+export function checkError(report: Report, error: unknown, doing: string): void {
+  const expected = QuireError.is(error) && !forbidden.has(error.code)
+  if (expected) return
+  const cause = error instanceof Error && error.cause ? ` (${messageOf(error.cause)})` : ''
+  const code = QuireError.is(error) ? error.code : 'no error of Quire'
+  const stack = error instanceof Error && !QuireError.is(error) ? ` ${error.stack}` : ''
+  report.violated('errors', `${doing}: ${code}: ${messageOf(error)}${cause}${stack}`)
+}
+
+export interface LifeParts {
+  readonly world: World
+  readonly report: Report
+  readonly machine: string
+  readonly task: SimulatedProcess
+  readonly client: Omit<Client, 'close'>
+}
+
+export class Life {
+  readonly world: World
+  readonly report: Report
+  readonly machine: string
+  readonly client: Omit<Client, 'close'>
+  /** Aborted when the run comes to its end: what waits for ever ends then. */
+  readonly ending: AbortController = new AbortController()
+  readonly #task: SimulatedProcess
+  readonly #running = new Map<object, string>()
+  #calls = 0
+
+  constructor(parts: LifeParts) {
+    this.world = parts.world
+    this.report = parts.report
+    this.machine = parts.machine
+    this.client = parts.client
+    this.#task = parts.task
+  }
+
+  get alive(): boolean {
+    return this.#task.alive
+  }
+
+  get stopping(): boolean {
+    return this.ending.signal.aborted
+  }
+
+  /** What has begun and not ended. */
+  get waitingFor(): string[] {
+    return [...this.#running.values()]
+  }
+
+  /** A name that no other has. */
+  unique(what: string): string {
+    this.#calls += 1
+    return `${this.#task.label}.${what}${this.#calls}`
+  }
+
+  choose(count: number): number {
+    return this.world.scheduler.choose(count, 'work')
+  }
+
+  pause(rangeMs: readonly [number, number]): Promise<void> {
+    return this.#task.later('work.pause', rangeMs, () => undefined)
+  }
+
+  /** Bytes of a name and some more, of a length from the seed; mostly short. */
+  payload(what: string): Buffer {
+    const name = `${this.unique(what)}:`
+    const most = this.choose(8) === 0 ? 12_000 : 200
+    return Buffer.from(name.padEnd(this.choose(most), name))
+  }
+
+  /** Runs until the end, again and again; what it is given as errors is checked. */
+  start(name: string, work: (life: Life) => Promise<void>): void {
+    void this.during(`${name} on ${this.machine}`, async () => {
+      while (!this.stopping) {
+        try {
+          await work(this)
+        } catch (error) {
+          if (!this.stopping) checkError(this.report, error, `${name} on ${this.machine}`)
+        }
+        await this.pause([1, 1500])
+      }
+    })
+  }
+
+  async during<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const key = {}
+    const since = this.world.scheduler.nowMs.toFixed(0)
+    this.#running.set(key, `${what} since ${since}`)
+    const result = await work().finally(() => this.#running.delete(key))
+    return result
+  }
+}

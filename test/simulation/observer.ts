@@ -1,0 +1,166 @@
+// Listens at the door of every bookie: what was asked and what was answered, as frames, whoever
+// asked. Answers count when the bookie gives them to its socket, even if a crash then eats them.
+
+import type { Connection, ConnectionHandler, Io, Network } from '../../src/io/index.ts'
+import { operations, requestFlags, statuses } from '../../src/wire/bookie-messages.ts'
+import { createRequest, decodeRequest } from '../../src/wire/bookie-request.ts'
+import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'
+import { FrameReader } from '../../src/wire/frame-reader.ts'
+import { ledgerIdFromHalves } from '../../src/wire/int64.ts'
+import type { BookieChecker } from './checkers/bookies.ts'
+
+/** Header and digest (CRC32C) of an entry as it is stored. */
+export const entryHeadBytes = 36
+
+export interface ObserverParts {
+  readonly checker: BookieChecker
+  /** Grows with time: tells what came before what. */
+  readonly now: () => number
+}
+
+/** The node's outside world, with an ear on its port. */
+export function observed(io: Io, bookie: string, parts: ObserverParts): Io {
+  const network: Network = {
+    connect: (address, options) => io.network.connect(address, options),
+    listen: (address, accept) =>
+      io.network.listen(address, (connection) => {
+        accept(new ObservedConnection(connection, new Conversation(bookie, parts)))
+      }),
+  }
+  return { ...io, network }
+}
+
+interface Asked {
+  readonly operation: number
+  readonly ledgerId: bigint
+  readonly entryId: number
+  readonly flags: number
+  readonly payload: Buffer
+  readonly cameAt: number
+}
+
+/** One connection's requests and answers, matched. */
+class Conversation {
+  readonly #bookie: string
+  readonly #parts: ObserverParts
+  readonly #requests = new FrameReader()
+  readonly #answers = new FrameReader()
+  readonly #request = createRequest()
+  readonly #response = createResponse()
+  readonly #asked = new Map<string, Asked>()
+  #isBookie: boolean | undefined
+
+  constructor(bookie: string, parts: ObserverParts) {
+    this.#bookie = bookie
+    this.#parts = parts
+  }
+
+  heard(chunk: Buffer): void {
+    if (this.#isBookie === false) return
+    this.#requests.push(chunk, (bytes, start, end) => {
+      this.#isBookie ??= bytes.toString('latin1', start, start + 4) !== 'QRM1'
+      if (this.#isBookie) this.#requested(bytes, start, end)
+    })
+  }
+
+  said(bytes: Uint8Array): void {
+    if (this.#isBookie !== true) return
+    this.#answers.push(Buffer.from(bytes), (chunk, start, end) => {
+      this.#answered(chunk, start, end)
+    })
+  }
+
+  #requested(bytes: Buffer, start: number, end: number): void {
+    const request = this.#request
+    if (decodeRequest(bytes, start, end, 'v3-first', request) === 'bad') return
+    this.#asked.set(`${request.txnHigh}/${request.txnLow}`, {
+      operation: request.operation,
+      ledgerId: ledgerIdFromHalves(request.ledgerHigh, request.ledgerLow),
+      entryId: request.entryId,
+      flags: request.flags,
+      payload: Buffer.from(bytes.subarray(request.bodyStart + entryHeadBytes, request.bodyEnd)),
+      cameAt: this.#parts.now(),
+    })
+  }
+
+  #answered(bytes: Buffer, start: number, end: number): void {
+    const response = this.#response
+    if (decodeResponse(bytes, start, end, 3, response) === 'bad') return
+    const key = `${response.txnHigh}/${response.txnLow}`
+    const asked = this.#asked.get(key)
+    if (asked === undefined) return
+    this.#asked.delete(key)
+    const { checker, now } = this.#parts
+    const { operation, flags, cameAt } = asked
+    const entry = {
+      bookie: this.#bookie,
+      ledgerId: asked.ledgerId,
+      // An add's id stands in its entry.
+      entryId: operation === operations.add ? response.entryId : asked.entryId,
+    }
+    if (operation === operations.add && response.status === statuses.ok) {
+      const isRecovery = (flags & requestFlags.recovery) !== 0
+      checker.acked({ ...entry, payload: asked.payload, isRecovery, cameAt })
+    }
+    if (operation === operations.read && (flags & requestFlags.fence) !== 0) {
+      const absent = response.status === statuses.noEntry || response.status === statuses.noLedger
+      if (absent || response.status === statuses.ok) checker.fenced(entry, now(), absent)
+    }
+  }
+}
+
+class ObservedConnection implements Connection {
+  readonly remote: Connection['remote']
+  readonly #connection: Connection
+  readonly #conversation: Conversation
+
+  constructor(connection: Connection, conversation: Conversation) {
+    this.remote = connection.remote
+    this.#connection = connection
+    this.#conversation = conversation
+  }
+
+  get queuedBytes(): number {
+    return this.#connection.queuedBytes
+  }
+
+  start(handler: ConnectionHandler): void {
+    this.#connection.start({
+      data: (chunk) => {
+        this.#conversation.heard(chunk)
+        handler.data(chunk)
+      },
+      drain: () => handler.drain(),
+      close: (error) => handler.close(error),
+    })
+  }
+
+  write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean {
+    this.#conversation.said(bytes)
+    return this.#connection.write(bytes, flushed)
+  }
+
+  cork(): void {
+    this.#connection.cork()
+  }
+
+  uncork(): void {
+    this.#connection.uncork()
+  }
+
+  pause(): void {
+    this.#connection.pause()
+  }
+
+  resume(): void {
+    this.#connection.resume()
+  }
+
+  end(): void {
+    this.#connection.end()
+  }
+
+  destroy(error?: Error): void {
+    this.#connection.destroy(error)
+  }
+}

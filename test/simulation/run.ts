@@ -1,0 +1,274 @@
+// One run: a cluster of three nodes, clients at work, faults; then the world is whole again and
+// everything must come to its end; then everything is started anew and compared with what was seen.
+
+import type { Client } from '../../src/embedded/client.ts'
+import { messageOf } from '../../src/errors.ts'
+import type { Logger } from '../../src/io/index.ts'
+import { type FaultKind, Nemesis, SimulatedCluster, World } from '../../src/simulation/index.ts'
+import { BookieChecker } from './checkers/bookies.ts'
+import { CommandChecker } from './checkers/commands.ts'
+import { LedgerChecker } from './checkers/ledgers.ts'
+import { LogChecker } from './checkers/logs.ts'
+import { Report, type Violation } from './checkers/report.ts'
+import { checkError, Life } from './life.ts'
+import { observed } from './observer.ts'
+import { verify } from './verify.ts'
+import * as work from './workload.ts'
+
+export interface RunOptions {
+  readonly seed: number
+  /** Virtual milliseconds of faults. Default: by the seed, 3,000 to 28,000. */
+  readonly faultMs?: number | undefined
+  readonly kinds?: readonly FaultKind[] | undefined
+  /** Called with each line of the trace. */
+  readonly trace?: ((line: string) => void) | undefined
+}
+
+export interface RunResult {
+  readonly seed: number
+  readonly traceHash: number
+  readonly events: number
+  readonly virtualMs: number
+  readonly faults: Readonly<Record<string, number>>
+  readonly ok: boolean
+  readonly checker?: string
+  readonly reason?: string
+  /** What the run did, for "sometimes" assertions. */
+  readonly counts: Readonly<Record<string, number>>
+}
+
+const nodes = ['a', 'b', 'c'] as const
+const clientMachines = ['k1', 'k2', 'k3'] as const
+/** After everything is whole again, whatever has begun ends within this. */
+const livenessMs = 240_000
+
+export async function runSeed(options: RunOptions): Promise<RunResult> {
+  const run = new Run(options)
+  return run.result(await run.whole())
+}
+
+class Run {
+  readonly world: World
+  readonly report: Report
+  readonly cluster: SimulatedCluster
+  readonly checkers: work.Checkers
+  readonly bookies: BookieChecker
+  readonly #options: RunOptions
+  readonly #lives: Life[] = []
+  readonly #hosts: Host[]
+  readonly #nemesis: Nemesis
+  #stopping = false
+
+  constructor(options: RunOptions) {
+    const { seed, trace } = options
+    this.#options = options
+    this.world = new World({ seed, trace, eventsMax: 3_000_000 })
+    const { scheduler } = this.world
+    this.report = new Report(() => scheduler.nowMs)
+    this.bookies = new BookieChecker(this.report)
+    this.checkers = {
+      ledgers: new LedgerChecker(this.report),
+      logs: new Map([['orders', new LogChecker(this.report, 'orders')]]),
+      machines: new Map([['accounts', new CommandChecker(this.report, 'accounts')]]),
+      databases: new Map([['bank', new CommandChecker(this.report, 'bank')]]),
+    }
+    const parts = { checker: this.bookies, now: () => scheduler.events }
+    this.cluster = new SimulatedCluster({
+      world: this.world,
+      nodes,
+      logger: (machine) => this.#logger(machine),
+      wrapNodeIo: (io, machine) => observed(io, machine, parts),
+      open: {
+        ...settings(this.world),
+        segmentBytes: [65_536, 262_144][choose(this.world, 2)] ?? 0,
+      },
+      connect: settings(this.world),
+    })
+    this.#hosts = clientMachines.map((machine) => new Host(this, machine))
+    this.#nemesis = new Nemesis({
+      cluster: this.cluster,
+      clients: () => clientMachines,
+      killClient: (name) => this.#hosts.find(({ machine }) => machine === name)?.kill(),
+      ...(options.kinds && { kinds: options.kinds }),
+    })
+  }
+
+  async whole(): Promise<Violation | undefined> {
+    try {
+      await this.world.settle(this.#phases(), 3_600_000)
+    } catch (error) {
+      checkError(this.report, error, 'the run')
+      if (this.report.first === undefined) this.report.violated('run', String(error))
+    }
+    return this.report.first
+  }
+
+  async #phases(): Promise<void> {
+    const { scheduler } = this.world
+    for (const operator of this.cluster.operators) operator.start()
+    for (const host of this.#hosts) host.start()
+    for (const operator of this.cluster.operators) this.#workOn(operator)
+    const faultMs = this.#options.faultMs ?? 3000 + scheduler.choose(25_000, 'run.faults')
+    await this.#nemesis.run(faultMs)
+    scheduler.tell('healed')
+    await this.world.pass(scheduler.between([0, 5000], 'run.healed'))
+    await this.#stop()
+    if (this.report.first === undefined) await verify(this)
+  }
+
+  /** The clients of the nodes themselves work too. */
+  #workOn(operator: SimulatedCluster['operators'][number]): void {
+    const begin = async (): Promise<void> => {
+      while (!this.#stopping) {
+        await operator.ready.wait()
+        const { node } = operator
+        if (node !== undefined && !this.#stopping) this.begin(operator.name, node)
+      }
+    }
+    void begin()
+  }
+
+  /** Starts a client's tasks: some of them, by the seed. */
+  begin(machine: string, client: Omit<Client, 'close'>): void {
+    const { task } = this.world.node(machine)
+    if (task === undefined || this.#stopping) return
+    const { world, report } = this
+    const life = new Life({ world, report, machine, task, client })
+    this.#lives.push(life)
+    const tasks: Record<string, work.Work> = {
+      'ledger writer': work.writeLedger,
+      'ledger recoverer': work.recoverLedger,
+      'ledger reader': work.tailLedger,
+      'ledger deleter': work.deleteLedger,
+      'log writer': work.writeLog('orders'),
+      'log reader': work.readLog('orders'),
+      'machine user': work.useMachine('accounts'),
+      'database user': work.useDatabase('bank'),
+    }
+    for (const [name, each] of Object.entries(tasks)) {
+      const chances = name === 'ledger deleter' ? 8 : 3
+      if (life.choose(chances) === 0) life.start(name, () => each(life, this.checkers))
+    }
+  }
+
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
+  /** Nothing new is begun; what has begun must end. */
+  async #stop(): Promise<void> {
+    this.#stopping = true
+    const { scheduler } = this.world
+    const endMs = scheduler.nowMs + livenessMs
+    for (const life of this.#lives) life.ending.abort()
+    const waiting = () => this.#lives.filter(({ alive }) => alive).flatMap((l) => l.waitingFor)
+    while (waiting().length > 0 && scheduler.nowMs < endMs) {
+      await this.world.pass(100)
+      if (this.report.first !== undefined) return
+    }
+    const stuck = waiting()
+    if (stuck.length > 0) {
+      this.report.violated(
+        'liveness',
+        `not ended ${livenessMs} ms after all was healed: ${stuck.join()}`,
+      )
+    }
+  }
+
+  result(violation: Violation | undefined): RunResult {
+    const { scheduler } = this.world
+    return {
+      seed: this.#options.seed,
+      traceHash: scheduler.traceHash,
+      events: scheduler.events,
+      virtualMs: Math.round(scheduler.nowMs),
+      faults: Object.fromEntries(this.#nemesis.counts),
+      ok: violation === undefined,
+      ...(violation && { checker: violation.checker, reason: violation.reason }),
+      counts: {
+        lives: this.#lives.length,
+        ledgers: this.checkers.ledgers.live.length,
+        copies: this.bookies.held.length,
+      },
+    }
+  }
+
+  #logger(machine: string): Logger {
+    const { scheduler } = this.world
+    const traced = this.#options.trace !== undefined
+    const line = (level: string) => (facts: object, message: string) => {
+      if (traced) scheduler.tell(`${machine} ${level} ${message} ${factsOf(facts)}`)
+    }
+    const logger: Logger = {
+      child: () => logger,
+      debug: line('debug'),
+      info: line('info'),
+      warn: line('warn'),
+      error: line('error'),
+    }
+    return logger
+  }
+}
+
+export type { Run }
+
+function choose(world: World, count: number): number {
+  return world.scheduler.choose(count, 'settings')
+}
+
+/** Short in some worlds, so that what they guard happens often. */
+function settings(world: World): Record<string, number> {
+  const short = choose(world, 2) === 0
+  return short
+    ? { sessionTimeoutMs: 2000, connectTimeoutMs: 500, addTimeoutMs: 500, readTimeoutMs: 500 }
+    : {}
+}
+
+function factsOf(facts: object): string {
+  return JSON.stringify(facts, (_name, value: unknown) => {
+    if (typeof value === 'bigint') return String(value)
+    if (!(value instanceof Error)) return value
+    return value.cause === undefined
+      ? value.message
+      : `${value.message} < ${messageOf(value.cause)}`
+  })
+}
+
+/** A machine with a client on it, started again when it was killed. */
+class Host {
+  readonly machine: string
+  readonly #run: Run
+  #life = 0
+
+  constructor(run: Run, machine: string) {
+    this.#run = run
+    this.machine = machine
+  }
+
+  start(): void {
+    void this.#live(++this.#life)
+  }
+
+  kill(): void {
+    const life = ++this.#life
+    this.#run.world.kill(this.machine)
+    void this.#startLater(life)
+  }
+
+  async #startLater(life: number): Promise<void> {
+    const { world } = this.#run
+    await world.pass(world.scheduler.between([1, 4000], 'host'))
+    if (life === this.#life && !this.#run.stopping) this.start()
+  }
+
+  async #live(life: number): Promise<void> {
+    const { cluster, report } = this.#run
+    try {
+      const client = await cluster.client(this.machine)
+      if (life === this.#life) this.#run.begin(this.machine, client)
+    } catch (error) {
+      checkError(report, error, `connect on ${this.machine}`)
+      if (life === this.#life) this.kill()
+    }
+  }
+}

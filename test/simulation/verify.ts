@@ -1,0 +1,119 @@
+// The last part of a run: everything goes down and comes up again, and fresh clients look at all
+// that is there.
+
+import type { Client } from '../../src/embedded/client.ts'
+import { messageOf } from '../../src/errors.ts'
+import { createSimulatedIo } from '../../src/simulation/index.ts'
+import { checkError } from './life.ts'
+import { openProbe } from './probe.ts'
+import type { Run } from './run.ts'
+import { databaseOf, machine } from './states.ts'
+
+const startMs = 120_000
+
+export async function verify(run: Run): Promise<void> {
+  await restart(run)
+  if (run.report.first !== undefined) return
+  const one = await run.cluster.client('v1')
+  const other = await run.cluster.client('v2')
+  const steps = [ledgers, logs, states]
+  for (const step of steps) {
+    try {
+      await step(run, one, other)
+    } catch (error) {
+      checkError(run.report, error, `the last look at ${step.name}`)
+      if (run.report.first === undefined) run.report.violated('last look', messageOf(error))
+    }
+    if (run.report.first !== undefined) return
+  }
+  await bookies(run)
+  await one.close()
+  await other.close()
+  for (const operator of run.cluster.operators.reverse()) await operator.close()
+}
+
+/** All machines lose their power at once, or their processes are ended in order. */
+async function restart({ world, cluster, report }: Run): Promise<void> {
+  const inOrder = world.scheduler.choose(3, 'verify.close') === 0
+  for (const operator of cluster.operators.reverse()) {
+    if (inOrder && operator.node !== undefined) {
+      await operator.close()
+      operator.start()
+    } else {
+      operator.cutPower('none')
+    }
+  }
+  for (const name of ['k1', 'k2', 'k3']) world.kill(name)
+  const endMs = world.scheduler.nowMs + startMs
+  const down = () => cluster.operators.filter(({ node }) => node === undefined)
+  while (down().length > 0 && world.scheduler.nowMs < endMs) await world.pass(50)
+  for (const { name, refusals } of down()) {
+    const why = messageOf(refusals.at(-1)?.error)
+    report.violated('liveness', `${name} did not start again within ${startMs} ms: ${why}`)
+  }
+}
+
+async function ledgers({ checkers, report }: Run, one: Client, other: Client): Promise<void> {
+  const listed = new Set<bigint>()
+  for await (const ledgerId of one.ledgers.list()) listed.add(ledgerId)
+  for (const ledgerId of checkers.ledgers.live) {
+    report.holds(listed.has(ledgerId), 'I1', () => `ledger ${ledgerId} is in no list`)
+    const readers = await Promise.all([
+      one.ledgers.recover(ledgerId),
+      other.ledgers.recover(ledgerId),
+    ])
+    for (const reader of readers) {
+      const entries: Buffer[] = []
+      for await (const { payload } of reader.read()) entries.push(Buffer.from(payload))
+      checkers.ledgers.final(ledgerId, reader.lastAddConfirmed, entries)
+      await reader[Symbol.asyncDispose]()
+    }
+  }
+}
+
+async function logs({ checkers }: Run, one: Client, other: Client): Promise<void> {
+  for (const [name, checker] of checkers.logs) {
+    // An owner first: what the last one left open is not confirmed to readers.
+    const writer = await (await one.log(name)).acquire()
+    checker.acquired(writer.epoch, writer.nextPosition, checker.ackedEnd)
+    for (const client of [other, one]) {
+      const log = await client.log(name)
+      const { oldest } = await log.facts()
+      const records: Buffer[] = []
+      for await (const { bytes } of log.read({ from: oldest })) records.push(Buffer.from(bytes))
+      checker.final(oldest, records)
+    }
+    await writer.close()
+  }
+}
+
+async function states({ checkers }: Run, one: Client, other: Client): Promise<void> {
+  for (const client of [one, other]) {
+    for (const [name, checker] of checkers.machines) {
+      await using replica = await client.replica(name, machine)
+      checker.final(await replica.query(null, { consistency: 'linearizable' }))
+    }
+    for (const [name, checker] of checkers.databases) {
+      await using database = await databaseOf(client, name)
+      const sql = 'select name from command order by rowid'
+      const rows = await database.query({ sql, consistency: 'linearizable' })
+      checker.final(rows.map((row) => String(row['name'])))
+    }
+  }
+}
+
+/** Every bookie by itself. */
+async function bookies(run: Run): Promise<void> {
+  const { world, cluster, bookies, checkers } = run
+  const { network } = createSimulatedIo(world, 'v3')
+  for (const bookie of cluster.nodes) {
+    const probe = await openProbe(network, bookie)
+    for (const entry of bookies.held) {
+      if (entry.bookie !== bookie || checkers.ledgers.isDeleted(entry.ledgerId)) continue
+      // Ledgers of logs and snapshots may have been deleted: nothing is known of them here.
+      if (!checkers.ledgers.live.includes(entry.ledgerId)) continue
+      bookies.final(entry, await probe.read(entry.ledgerId, entry.entryId))
+    }
+    probe.close()
+  }
+}

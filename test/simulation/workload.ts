@@ -1,0 +1,280 @@
+// What clients do while the world falls apart. Each is an endless task of a process; the checkers
+// hear of every call before it is made and of every answer as it comes.
+
+import { QuireError } from '../../src/errors.ts'
+import type { LedgerReader, LedgerWriter } from '../../src/replication/api.ts'
+import type { LogWriter } from '../../src/embedded/log/writer.ts'
+import type { CommandChecker } from './checkers/commands.ts'
+import type { LedgerChecker } from './checkers/ledgers.ts'
+import type { LogChecker } from './checkers/logs.ts'
+import { checkError, type Life } from './life.ts'
+import { databaseOf, machine } from './states.ts'
+
+export interface Checkers {
+  readonly ledgers: LedgerChecker
+  readonly logs: ReadonlyMap<string, LogChecker>
+  readonly machines: ReadonlyMap<string, CommandChecker>
+  readonly databases: ReadonlyMap<string, CommandChecker>
+}
+
+export type Work = (life: Life, checkers: Checkers) => Promise<void>
+
+/** Creates a ledger, appends, and closes it, or leaves it to others. */
+export const writeLedger: Work = async (life, { ledgers }) => {
+  const { client, report } = life
+  await life.during('a ledger is created', async () => {
+    const writer = await client.ledgers.create(sizes(life))
+    ledgers.created(writer.ledgerId)
+    const pending: Promise<void>[] = []
+    for (let left = life.choose(120); left > 0 && !life.stopping; left -= 1) {
+      pending.push(appendOne(life, ledgers, writer))
+      if (life.choose(4) === 0) await life.pause([0, 60])
+      if (life.choose(40) === 0) await Promise.all(pending.splice(0))
+    }
+    if (life.choose(3) > 0) await Promise.all(pending)
+    if (life.choose(4) === 0) return
+    try {
+      const last = await life.during('a ledger is closed', () => writer.close())
+      ledgers.closed(writer.ledgerId, last, `its writer on ${life.machine}`)
+    } catch (error) {
+      checkError(report, error, 'close of a ledger')
+    }
+  })
+}
+
+function sizes(life: Life): { ackQuorumSize?: number; writeQuorumSize?: number } {
+  const choice = life.choose(6)
+  if (choice === 0) return { writeQuorumSize: 2, ackQuorumSize: 2 }
+  return choice === 1 ? { ackQuorumSize: 3 } : {}
+}
+
+async function appendOne(life: Life, ledgers: LedgerChecker, writer: LedgerWriter): Promise<void> {
+  const payload = life.payload(`L${writer.ledgerId}.`)
+  ledgers.appending(writer.ledgerId, payload)
+  try {
+    const entryId = await life.during('an entry is appended', () => writer.append(payload))
+    ledgers.acked(writer.ledgerId, entryId, payload)
+  } catch (error) {
+    checkError(life.report, error, 'append to a ledger')
+  }
+}
+
+/** Fences whoever writes a ledger, and reads it to its end. */
+export const recoverLedger: Work = async (life, { ledgers }) => {
+  const ids = ledgers.live
+  const ledgerId = ids[ids.length - 1 - life.choose(Math.min(6, Math.max(1, ids.length)))]
+  await life.pause([0, 1500])
+  if (ledgerId === undefined || life.stopping) return
+  await onLedger(life, ledgers, ledgerId, async () => {
+    await using reader = await life.client.ledgers.recover(ledgerId)
+    ledgers.closed(ledgerId, reader.lastAddConfirmed, `a recoverer on ${life.machine}`)
+    await readAll(life, ledgers, reader)
+  })
+}
+
+/** Reads beside the writer, as far as it is confirmed. */
+export const tailLedger: Work = async (life, { ledgers }) => {
+  const ledgerId = ledgers.live.at(-1)
+  await life.pause([0, 500])
+  if (ledgerId === undefined || life.stopping) return
+  await onLedger(life, ledgers, ledgerId, async () => {
+    await using reader = await life.client.ledgers.tail(ledgerId)
+    const handle = life.unique('tail')
+    for (let round = life.choose(5); round >= 0 && !life.stopping; round -= 1) {
+      ledgers.confirmed(ledgerId, handle, reader.lastAddConfirmed)
+      await readAll(life, ledgers, reader)
+      const above = reader.lastAddConfirmed
+      const timeoutMs = 10 + life.choose(1500)
+      const now = await reader.waitForConfirmed(above, { timeoutMs })
+      ledgers.confirmed(ledgerId, handle, now)
+    }
+  })
+}
+
+/** Removes an old ledger, open or not. */
+export const deleteLedger: Work = async (life, { ledgers }) => {
+  await life.pause([500, 4000])
+  const ledgerId = ledgers.live[0]
+  if (ledgerId === undefined || life.stopping || ledgers.live.length < 4) return
+  ledgers.deleting(ledgerId)
+  await onLedger(life, ledgers, ledgerId, () => life.client.ledgers.delete(ledgerId))
+}
+
+async function onLedger(
+  life: Life,
+  ledgers: LedgerChecker,
+  ...[ledgerId, work]: [bigint, () => Promise<void>]
+): Promise<void> {
+  try {
+    await life.during(`work on ledger ${ledgerId}`, work)
+  } catch (error) {
+    if (ledgers.isDeleted(ledgerId)) {
+      if (QuireError.is(error, 'QUIRE_LEDGER_MISSING')) return
+      if (QuireError.is(error, 'QUIRE_ENTRY_MISSING')) return
+    } else if (QuireError.is(error, 'QUIRE_LEDGER_MISSING')) {
+      life.report.violated('I1', `ledger ${ledgerId} is missing: ${error.message}`)
+    }
+    throw error
+  }
+}
+
+async function readAll(life: Life, ledgers: LedgerChecker, reader: LedgerReader): Promise<void> {
+  const to = reader.lastAddConfirmed
+  if (to < 0) return
+  let next = Math.max(0, to - life.choose(50))
+  for await (const { entryId, payload } of reader.read({ from: next, to })) {
+    life.report.holds(entryId === next, 'I4', () => `${entryId} was read, ${next} is next`)
+    next += 1
+    ledgers.read(reader.ledgerId, entryId, Buffer.from(payload))
+  }
+  life.report.holds(next === to + 1, 'I6', () => `the read to ${to} ended before ${next}`)
+}
+
+/** Owns a log for a while. */
+export function writeLog(name: string): Work {
+  return async (life, { logs }) => {
+    const checker = logs.get(name)
+    if (checker === undefined) return
+    const log = await life.client.log(name, { segmentBytes: 20_000, depth: 2 + life.choose(8) })
+    await life.pause([0, 4000])
+    if (life.stopping) return
+    const { ackedEnd } = checker
+    const writer = await life.during('a log is acquired', () => log.acquire())
+    checker.acquired(writer.epoch, writer.nextPosition, ackedEnd)
+    const pending: Promise<void>[] = []
+    for (let left = life.choose(150); left > 0 && !life.stopping; left -= 1) {
+      pending.push(appendRecord(life, checker, writer))
+      if (life.choose(3) === 0) await life.pause([0, 50])
+      if (!writer.writable) break
+    }
+    if (life.choose(2) === 0) await Promise.all(pending)
+    if (life.choose(3) > 0) await life.during('the writer of a log is closed', () => writer.close())
+  }
+}
+
+async function appendRecord(life: Life, checker: LogChecker, writer: LogWriter): Promise<void> {
+  const payload = life.payload('R')
+  checker.appending(payload)
+  try {
+    const position = await life.during('a record is appended', () => writer.append(payload))
+    checker.acked(position, payload)
+  } catch (error) {
+    if (!mayBeDone(error)) checker.refused(payload)
+    checkError(life.report, error, 'append to a log')
+  }
+}
+
+/** Whether an error leaves it open that the call has taken effect, or will. */
+function mayBeDone(error: unknown): boolean {
+  const open = ['QUIRE_OUTCOME_UNKNOWN', 'QUIRE_SESSION_GONE', 'QUIRE_ABORTED'] as const
+  return open.some((code) => QuireError.is(error, code))
+}
+
+/** Follows a log from somewhere. */
+export function readLog(name: string): Work {
+  return async (life, { logs }) => {
+    const checker = logs.get(name)
+    if (checker === undefined) return
+    const log = await life.client.log(name)
+    const { oldest } = await log.facts()
+    const from = oldest + life.choose(Math.max(1, checker.ackedEnd - oldest))
+    const follow = life.choose(2) === 0
+    const reader = life.unique('reader')
+    let left = 20 + life.choose(400)
+    await life.during('a log is read', async () => {
+      for await (const record of log.read({ from, follow, signal: life.ending.signal })) {
+        checker.read(reader, record.position, Buffer.from(record.bytes))
+        if (--left === 0) break
+      }
+    })
+    await life.pause([0, 500])
+  }
+}
+
+/** Commands and questions to a state in memory. */
+export function useMachine(name: string): Work {
+  return async (life, { machines }) => {
+    const checker = machines.get(name)
+    if (checker === undefined) return
+    const options = { snapshotEvery: 40, checkEvery: 10 }
+    const open = () =>
+      life.client.replica(name, machine, { ...options, signal: life.ending.signal })
+    await using replica = await life.during('a replica is opened', open)
+    const execute = (command: string) => replica.execute(command)
+    const ask = (consistency: 'local' | 'linearizable') => replica.query(null, { consistency })
+    const { ending } = life
+    const barrier = () => replica.barrier({ signal: ending.signal })
+    await useState(life, checker, { execute, ask, barrier, snapshot: () => replica.snapshot() })
+  }
+}
+
+/** The same with a database. */
+export function useDatabase(name: string): Work {
+  return async (life, { databases }) => {
+    const checker = databases.get(name)
+    if (checker === undefined) return
+    const open = () => databaseOf(life.client, name, life.ending.signal)
+    await using database = await life.during('a database is opened', open)
+    const execute = (command: string) => database.execute('add', command)
+    const sql = 'select name from command order by place'
+    const ask = async (consistency: 'local' | 'linearizable') => {
+      const rows = await database.query({ sql, consistency })
+      return rows.map((row) => String(row['name']))
+    }
+    const barrier = () => database.barrier({ signal: life.ending.signal })
+    await useState(life, checker, { execute, ask, barrier, snapshot: () => database.snapshot() })
+  }
+}
+
+interface State {
+  /** Resolves to the command's place in the list. */
+  execute(command: string): Promise<number>
+  ask(consistency: 'local' | 'linearizable'): Promise<readonly string[]>
+  barrier(): Promise<void>
+  snapshot(): Promise<unknown>
+}
+
+async function useState(life: Life, checker: CommandChecker, state: State): Promise<void> {
+  const pending: Promise<void>[] = []
+  const who = life.machine
+  for (let left = 5 + life.choose(60); left > 0 && !life.stopping; left -= 1) {
+    const choice = life.choose(12)
+    if (choice < 9) pending.push(executeOne(life, checker, state))
+    else if (choice === 9) checker.saw(await state.ask('local'), who)
+    else if (choice === 10) pending.push(askOne(life, checker, state))
+    else if (life.choose(3) === 0) pending.push(snapshotOne(life, state))
+    if (life.choose(2) === 0) await life.pause([0, 120])
+    if (life.choose(10) === 0) await Promise.all(pending.splice(0))
+  }
+  if (life.choose(2) === 0 || life.stopping) await Promise.all(pending)
+}
+
+async function executeOne(life: Life, checker: CommandChecker, state: State): Promise<void> {
+  const command = life.unique('C')
+  checker.executing(command)
+  try {
+    const place = await life.during(`${command} is executed`, () => state.execute(command))
+    checker.answered(command, place)
+  } catch (error) {
+    if (!mayBeDone(error)) checker.refused(command)
+    checkError(life.report, error, `execution of ${command}`)
+  }
+}
+
+async function askOne(life: Life, checker: CommandChecker, state: State): Promise<void> {
+  const { answeredCount } = checker
+  try {
+    const list = await life.during('a linearizable question', () => state.ask('linearizable'))
+    checker.saw(list, `a linearizable question on ${life.machine}`, answeredCount)
+  } catch (error) {
+    checkError(life.report, error, 'a linearizable question')
+  }
+}
+
+async function snapshotOne(life: Life, state: State): Promise<void> {
+  try {
+    await life.during('a snapshot is taken', () => state.snapshot())
+  } catch (error) {
+    checkError(life.report, error, 'a snapshot')
+  }
+}
