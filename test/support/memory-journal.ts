@@ -26,6 +26,7 @@ export class MemoryJournal implements BookieJournal {
   sequence = 0
   durableSequence = 0
   hasRoom = true
+  readonly payloadBytesMax: number = 5 << 20
   isFull = false
   /** Even urgent records find no room. */
   reserveGone = false

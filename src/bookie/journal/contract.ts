@@ -63,6 +63,8 @@ export interface BookieJournal {
   readonly durableSequence: number
   /** False: do not append (budget or disk full); `writable` of the owner tells when to go on. */
   readonly hasRoom: boolean
+  /** The longest payload: of a record with a longer one there never would be room. */
+  readonly payloadBytesMax: number
   /** True while the disk has no room for a next segment: only what may use the reserve is taken. */
   readonly isFull: boolean
   /**

@@ -13,7 +13,7 @@ import type { JournalDevice, Logger, Timers } from '../../io/index.ts'
 import { QuireError } from '../../errors.ts'
 import { invariant } from '../../invariant.ts'
 import type { BookieJournal, JournalOwner, RecordPlace, RecordType } from './contract.ts'
-import { payloadLengthAt, recordHeaderBytes } from './format.ts'
+import { blockBytes, payloadLengthAt, recordHeaderBytes } from './format.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { Segment } from './segment.ts'
 
@@ -124,6 +124,11 @@ export class Journal implements BookieJournal {
     return has
   }
 
+  get payloadBytesMax(): number {
+    const { segmentBytes, reserveBytes } = this.#parts.limits
+    return segmentBytes - reserveBytes - 3 * blockBytes
+  }
+
   #hasRoom(): boolean {
     if (this.#dead !== undefined || this.#isClosing || this.isFull) return false
     if (this.#flyingBytes + this.#openBytes >= this.#parts.limits.pendingBytes) return false
@@ -198,10 +203,10 @@ export class Journal implements BookieJournal {
 
   /** What never fits would wait for ever. */
   #refuseTooLarge(payloadBytes: number): void {
-    const { segmentBytes, reserveBytes } = this.#parts.limits
-    invariant(payloadBytes <= segmentBytes - reserveBytes - 3 * 4096, 'a record fits a segment', {
+    const { payloadBytesMax } = this
+    invariant(payloadBytes <= payloadBytesMax, 'a record fits a segment', {
       payloadBytes,
-      segmentBytes,
+      payloadBytesMax,
     })
   }
 
