@@ -443,7 +443,7 @@ export class Store implements JournalOwner {
     return this.#afterAll()
   }
 
-  /** An add tells a position, also one that repeats an entry: recovery sends it with a later one. */
+  /** An add tells a position, also one that repeats an entry: recovery sends later ones. */
   #learnLac(ledger: number, { bytes, bodyStart }: BookieRequest): void {
     const lac = storedLac(bytes, bodyStart + 16)
     if (this.index.raiseLac(ledger, lac)) this.#announce(ledger, false)
