@@ -45,8 +45,9 @@ export interface TreeStore {
   expirable(): Promise<string[]>
   facts(prefix: string): Promise<Map<string, Uint8Array>>
   /**
-   * All of the batch or nothing, durable on return. After a rejection the store is dead: its
-   * outcome is unknown.
+   * All of the batch or nothing, durable on return. After QUIRE_DISK_FULL the same batch may be
+   * committed again, and no other: a crash may show that it was done. After any other rejection
+   * the store is dead, and the outcome unknown.
    */
   commit(batch: TreeBatch): Promise<void>
   close(): Promise<void>

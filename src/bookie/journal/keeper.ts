@@ -5,7 +5,7 @@
 // K1 A segment is written to only after the superblock names it. K2 A file is used again only after
 // the superblock has ceased to name its last use, and that only after what must outlive it is
 // durable elsewhere (A11.2: a fence is never forgotten). K3 A failed sync ends the journal; any
-// other failure is tried again.
+// other failure is tried again. K4 A next segment leaves room on the disk for others.
 
 import type { Files, JournalDevice, Logger, Random, Timers } from '../../io/index.ts'
 import { QuireError } from '../../errors.ts'
@@ -34,6 +34,8 @@ export interface KeeperParts {
 
 /** A segment is worth giving back at once when it costs no more than this part of it. */
 const cheapShare = 1 / 4
+/** K4: half a segment, and at most this much. */
+const leftFreeBytesMax = 16 * 1024 * 1024
 
 export class Keeper implements Housekeeping {
   readonly #parts: KeeperParts
@@ -51,6 +53,8 @@ export class Keeper implements Housekeeping {
   #again = false
   #isWaiting = false
   #isStarving = false
+  /** The problem that was logged last and is not over. */
+  #told: string | undefined
   #isClosing = false
 
   constructor(parts: KeeperParts, journal: Journal, spares: Iterable<number>) {
@@ -72,25 +76,31 @@ export class Keeper implements Housekeeping {
     await Promise.resolve()
     while (this.#again && !this.#isClosing && this.#journal.dead === undefined) {
       this.#again = false
-      await this.#attempt(() => this.#prepareNext())
-      await this.#attempt(() => this.#giveBack())
+      const isPrepared = await this.#attempt(() => this.#prepareNext())
+      const isGiven = await this.#attempt(() => this.#giveBack())
+      if (isPrepared && isGiven && !this.#isWaiting) this.#told = undefined
     }
     this.#running = undefined
   }
 
   /** K3. */
-  async #attempt(work: () => Promise<void>): Promise<void> {
+  async #attempt(work: () => Promise<void>): Promise<boolean> {
     try {
       await work()
+      return true
     } catch (error) {
-      if (this.#journal.dead !== undefined) return
+      if (this.#journal.dead !== undefined) return false
       const isKnown = QuireError.is(error) && error.code !== 'QUIRE_INVARIANT'
       if (!isKnown || error.code === 'QUIRE_FSYNC_FAILED') {
         this.#journal.fail(error instanceof Error ? error : new Error(String(error)))
-        return
+        return false
       }
-      this.#parts.logger.warn({ error }, 'housekeeping of the journal will be tried again')
+      // A disk stays full for hours: told once.
+      const level = this.#told === error.code ? 'debug' : 'warn'
+      this.#told = error.code
+      this.#parts.logger[level]({ error }, 'housekeeping of the journal will be tried again')
       this.#retry()
+      return false
     }
   }
 
@@ -134,6 +144,7 @@ export class Keeper implements Housekeeping {
     const spare = this.#spares.pop()
     const slot = spare ?? this.#newSlot()
     try {
+      if (spare === undefined) await this.#checkRoom()
       const { files, device, directory } = this.#parts
       const header = this.#header()
       const segment = await prepareSegment({ files, device, directory, slot, header, image })
@@ -144,6 +155,24 @@ export class Keeper implements Housekeeping {
       if (spare !== undefined) this.#spares.push(spare)
       throw error
     }
+  }
+
+  /**
+   * K4. Filling a file until nothing is left would fail the metadata on the same disk, although the
+   * space is given back at once.
+   */
+  async #checkRoom(): Promise<void> {
+    const { files, directory, segmentBytes } = this.#parts
+    const { freeBytes } = await files.space(directory)
+    const leftBytes = Math.min(segmentBytes / 2, leftFreeBytesMax)
+    if (freeBytes >= segmentBytes + leftBytes) return
+    throw new QuireError(
+      'QUIRE_DISK_FULL',
+      `the journal in ${directory} has no room for its next segment: ${segmentBytes} bytes and ` +
+        `${leftBytes} left to others are needed, and ${freeBytes} are free; free space on its ` +
+        'disk, what was acknowledged before is safe',
+      { facts: { path: directory, freeBytes } },
+    )
   }
 
   /** One slow reader must not stop everybody's appends. */

@@ -102,6 +102,8 @@ export function sqliteError(error: unknown, path: string, doing: string): Error 
 
 const translations: readonly (readonly [string, string])[] = [
   ['SQLITE_FULL', 'ENOSPC'],
+  // The index of the write-ahead log could not grow.
+  ['SQLITE_IOERR_SHMSIZE', 'ENOSPC'],
   ['SQLITE_PERM', 'EACCES'],
   ['SQLITE_READONLY', 'EROFS'],
   ['SQLITE_AUTH', 'EACCES'],

@@ -110,18 +110,29 @@ class TreeWriter {
     try {
       this.#database.transaction(() => this.#apply(batch))()
     } catch (error) {
-      // What is in the log now is unknown: nothing may follow it.
-      this.#dead = translated(error, this.#path)
-      throw this.#dead
+      const failure = translated(error, this.#path)
+      // What is in the log now is unknown: nothing may follow it, but for the same batch again when
+      // the disk has room.
+      if (!QuireError.is(failure, 'QUIRE_DISK_FULL')) this.#dead = failure
+      throw failure
     }
     this.#sinceCheckpoint += costOf(batch)
   }
 
-  /** Moves the log into the file, between two commits. A failure ends the thread. */
+  /**
+   * Moves the log into the file, between two commits. A failure ends the thread; without room for
+   * it the log grows, and it is tried again behind the next commit.
+   */
   checkpointIfDue(): void {
     if (this.#dead || this.#sinceCheckpoint < checkpointBytes) return
+    try {
+      this.#database.pragma('wal_checkpoint(passive)')
+    } catch (error) {
+      const failure = translated(error, this.#path)
+      if (QuireError.is(failure, 'QUIRE_DISK_FULL')) return
+      throw failure
+    }
     this.#sinceCheckpoint = 0
-    this.#database.pragma('wal_checkpoint(passive)')
   }
 
   close(): void {

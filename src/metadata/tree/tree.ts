@@ -9,6 +9,8 @@
 // I3. When a commit fails or hangs its outcome is unknown: everything pending ends with
 //     QUIRE_METADATA_UNAVAILABLE, `failed` resolves, and this tree serves nothing more. Opening the
 //     store anew shows what became of it.
+// I4. A disk that became full is waited out: reads go on, and the same group is tried again until
+//     there is room. One that is full from the start is told (I3).
 //
 // `#commit` is the whole way of a command into the tree: replication comes in there. Who is silent
 // for too long is judged by whoever hears the sessions: `endSession`.
@@ -16,7 +18,7 @@
 import { QuireError } from '../../errors.ts'
 import type { Logger } from '../../io/log.ts'
 import type { Clock, Random, Timer, Timers } from '../../io/time.ts'
-import type { TreeStore } from '../../io/tree-store.ts'
+import type { TreeBatch, TreeStore } from '../../io/tree-store.ts'
 import type { CreateMode, MultiOperation, MultiResult, NodeStat } from '../contract.ts'
 import { Batch } from './batch.ts'
 import { commandBytes } from './command.ts'
@@ -78,6 +80,9 @@ interface Proposal {
 /** A group: beyond it one commit would block the store's thread for too long. */
 const groupMax = { commands: 512, bytes: 4_194_304 } as const
 
+/** A look at a full disk costs little, and everybody waits for it. */
+const fullRetryMs = 250
+
 const defaults = {
   queueBytesMax: 16_777_216,
   commitTimeoutMs: 30_000,
@@ -110,6 +115,7 @@ export class Tree implements AsyncDisposable {
   #zxid: number
   #running: Promise<void> | undefined
   #ended: Error | undefined
+  #hasCommitted = false
   #collector: Timer | undefined
 
   constructor(options: TreeOptions, state: { sessions: SessionTable; zxid: number }) {
@@ -305,7 +311,7 @@ export class Tree implements AsyncDisposable {
     const changes = batch.changes()
     if (changes) {
       this.#reads.hide(batch.before)
-      await this.#inTime(store.commit(changes))
+      await this.#makeDurable(changes)
       this.#reads.show(batch.before)
     }
     this.#zxid = batch.zxid
@@ -316,6 +322,24 @@ export class Tree implements AsyncDisposable {
       const result = results[index]
       if (result) resolve(result)
       else reject(unavailable(undefined))
+    }
+  }
+
+  /** I4. */
+  async #makeDurable(changes: TreeBatch): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#inTime(this.#options.store.commit(changes))
+        this.#hasCommitted = true
+        return
+      } catch (error) {
+        const isFull = QuireError.is(error, 'QUIRE_DISK_FULL')
+        if (!isFull || !this.#hasCommitted || this.#ended) throw error
+        if (attempt === 1) {
+          this.#options.logger.warn({ err: error }, 'changes of the metadata wait for room')
+        }
+        await new Promise<void>((resolve) => this.#options.timers.after(fullRetryMs, resolve))
+      }
     }
   }
 

@@ -37,9 +37,11 @@ class Disk extends MemoryTreeStore {
   /** As SQLite does: what is being committed can be read before it is told. */
   readonly seen: TreeBatch[] = []
   reading: Promise<void> | undefined
+  isFull = false
 
   override async commit(batch: TreeBatch): Promise<void> {
     this.commits++
+    if (this.isFull) throw new QuireError('QUIRE_DISK_FULL', 'no space left')
     this.seen.push(batch)
     await super.commit(batch)
     await this.gate
@@ -261,6 +263,37 @@ t.test('a disk that hangs stops writes, then the tree, never reads before', asyn
   t.match(await tree.failed, { code: 'QUIRE_FSYNC_FAILED', message: /30000 ms/ })
   await tree.close()
 })
+
+t.test(
+  'a disk that became full is waited out, one that is full from the start is told',
+  async (t) => {
+    const { disk, time, tree } = await open()
+    const sessionId = await tree.openSession(opening)
+    disk.isFull = true
+    const writing = failure(tree.write({ sessionId }, create('/a')))
+    const next = failure(tree.write({ sessionId }, create('/b')))
+    await time.advance(60_000)
+    t.ok(disk.commits > 100, 'it looks again and again')
+    t.equal((await tree.children('/')).names.length, 0, 'reads go on')
+    disk.isFull = false
+    await time.advance(1_000)
+    t.equal(await writing, 'no error')
+    t.equal(await next, 'no error')
+    t.same((await tree.children('/')).names, ['a', 'b'])
+
+    disk.isFull = true
+    const last = failure(tree.write({ sessionId }, create('/c')))
+    await settle()
+    const closed = tree.close()
+    await time.advance(1_000)
+    await closed
+    t.equal(await last, 'QUIRE_METADATA_UNAVAILABLE', 'a close does not wait for room')
+
+    const again = await open(disk)
+    t.equal(await failure(again.tree.openSession(opening)), 'QUIRE_METADATA_UNAVAILABLE')
+    t.match(await again.tree.failed, { code: 'QUIRE_DISK_FULL' })
+  },
+)
 
 t.test('sessions outlive the tree, and end by a command', async (t) => {
   const { disk, tree } = await open()

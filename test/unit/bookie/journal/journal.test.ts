@@ -382,6 +382,23 @@ t.test('who waits for room is told that the disk is full', async (t) => {
   t.equal(model.writables, writables + 1, 'and can refuse what it kept waiting')
 })
 
+t.test('a disk that is nearly full is left to others', async (t) => {
+  const { open, node, world } = createWorld('nearly full')
+  const { model, store } = await open()
+  await world.run(1000)
+  node.disk.capacityBytes = node.disk.usedBytes() + small.segmentBytes + 1000
+  const most = { bytes: 0 }
+  node.disk.observe = () => {
+    most.bytes = Math.max(most.bytes, node.disk.usedBytes())
+  }
+  for (let id = 0; !store.journal.isFull; id++) if (!model.add(1, id, 300)) await world.run(20)
+  await world.run(10_000)
+  t.ok(most.bytes < node.disk.capacityBytes - small.segmentBytes / 2, 'no next segment was begun')
+  node.disk.capacityBytes += small.segmentBytes
+  await world.run(5000)
+  t.equal(store.journal.isFull, false)
+})
+
 t.test('deletion on a full disk makes room without any from outside', async (t) => {
   const { open, settle, node, world } = createWorld('full and deleted')
   const { model, store } = await open({ spareSegments: 0 })
