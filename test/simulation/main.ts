@@ -1,22 +1,30 @@
-// npm run simulate -- --seed N [--json] | --seeds A..B
+// npm run simulate -- --seed N | --seeds A..B [--canary ID] [--json] [--trace]
+// One line of JSON for each seed; exits with 1 when a checker found something.
 import { parseArgs } from 'node:util'
-import { runSeed } from './run.ts'
+import { canaryOf, release } from './canaries.ts'
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string' },
+    canary: { type: 'string' },
+    /** Ends at the first seed that fails. */
+    until: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 })
 
+const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
+if (canary) release(canary)
+const { runSeed } = await import('./run.ts')
+const trace = values.trace ? (line: string) => process.stderr.write(`${line}\n`) : undefined
 const [from = '1', to = from] = (values.seeds ?? values.seed ?? '1').split('..')
 let failed = 0
 for (let seed = Number(from); seed <= Number(to); seed += 1) {
-  const trace = values.trace ? (line: string) => console.error(line) : undefined
-  const result = await runSeed({ seed, trace })
+  const { counts, ...result } = await runSeed({ seed, trace, kinds: canary?.kinds })
   if (!result.ok) failed += 1
-  console.log(JSON.stringify(result))
+  console.log(JSON.stringify(values.json ? result : { ...result, counts }))
+  if (failed > 0 && values.until) break
 }
 process.exitCode = failed > 0 ? 1 : 0

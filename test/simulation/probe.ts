@@ -1,48 +1,92 @@
 // One bookie asked by itself, on the simulated network: what it holds, without the help of others.
 
-import type { Connection, Network } from '../../src/io/index.ts'
-import { statuses } from '../../src/wire/bookie-messages.ts'
-import { encodeReadRequest } from '../../src/wire/bookie-request.ts'
+import type { Network } from '../../src/io/index.ts'
+import { statuses, type BookieResponse } from '../../src/wire/bookie-messages.ts'
+import {
+  addRequestBytes,
+  encodeReadRequest,
+  writeAddRequestHeader,
+} from '../../src/wire/bookie-request.ts'
 import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'
+import { masterKey } from '../../src/wire/digest.ts'
 import { FrameReader } from '../../src/wire/frame-reader.ts'
-import { ledgerIdHigh, ledgerIdLow } from '../../src/wire/int64.ts'
+import { ledgerIdHigh, ledgerIdLow, writeInt64, writeU32 } from '../../src/wire/int64.ts'
 import { entryHeadBytes } from './observer.ts'
 
 export interface Probe {
   /** The payload; undefined: the bookie says anything but OK. */
   read(ledgerId: bigint, entryId: number): Promise<Buffer | undefined>
+  /** Whether it refuses an entry, far behind all others, because of a fence. */
+  refusesAdds(ledgerId: bigint): Promise<boolean>
   close(): void
 }
+
+const key = masterKey(Buffer.alloc(0))
+const farEntryId = 1_000_000_000
 
 export async function openProbe(network: Network, host: string): Promise<Probe> {
   const connection = await network.connect({ host, port: 3181 }, { timeoutMs: 10_000 })
   const frames = new FrameReader()
   const response = createResponse()
-  const waiting = new Map<number, (payload: Buffer | undefined) => void>()
+  const waiting = new Map<number, (response: BookieResponse) => void>()
   let asked = 0
-  start(connection, (chunk) => {
-    frames.push(chunk, (bytes, from, end) => {
-      decodeResponse(bytes, from, end, 3, response)
-      const take = waiting.get(response.txnLow)
-      waiting.delete(response.txnLow)
-      const { bodyStart, bodyEnd } = response
-      const payload = Buffer.from(bytes.subarray(bodyStart + entryHeadBytes, bodyEnd))
-      take?.(response.status === statuses.ok ? payload : undefined)
+  connection.start({
+    data(chunk) {
+      frames.push(chunk, (bytes, from, end) => {
+        decodeResponse(bytes, from, end, 3, response)
+        const take = waiting.get(response.txnLow)
+        waiting.delete(response.txnLow)
+        take?.(response)
+      })
+    },
+    drain: () => undefined,
+    close: () => undefined,
+  })
+  const ask = <T>(frame: Buffer, take: (response: BookieResponse) => T): Promise<T> =>
+    new Promise((resolve) => {
+      waiting.set(asked, (answer) => resolve(take(answer)))
+      connection.write(frame)
     })
+  const names = (ledgerId: bigint) => ({
+    txnHigh: 0,
+    txnLow: ++asked,
+    ledgerHigh: ledgerIdHigh(ledgerId),
+    ledgerLow: ledgerIdLow(ledgerId),
   })
   return {
     read: (ledgerId, entryId) =>
-      new Promise((resolve) => {
-        asked += 1
-        waiting.set(asked, resolve)
-        const names = { ledgerHigh: ledgerIdHigh(ledgerId), ledgerLow: ledgerIdLow(ledgerId) }
-        const request = { ...names, txnHigh: 0, txnLow: asked, entryId, flags: 0 }
-        connection.write(encodeReadRequest({ ...request, masterKey: undefined }))
-      }),
+      ask(
+        encodeReadRequest({ ...names(ledgerId), entryId, flags: 0, masterKey: undefined }),
+        ({ status, bytes, bodyStart, bodyEnd }) =>
+          status === statuses.ok
+            ? Buffer.from(bytes.subarray(bodyStart + entryHeadBytes, bodyEnd))
+            : undefined,
+      ),
+    refusesAdds: (ledgerId) =>
+      ask(farAdd(names(ledgerId)), ({ status }) => status === statuses.fenced),
     close: () => connection.end(),
   }
 }
 
-function start(connection: Connection, data: (chunk: Buffer) => void): void {
-  connection.start({ data, drain: () => undefined, close: () => undefined })
+function farAdd(names: {
+  readonly txnHigh: number
+  readonly txnLow: number
+  readonly ledgerHigh: number
+  readonly ledgerLow: number
+}): Buffer {
+  const fields = {
+    ...names,
+    protocol: 3 as const,
+    entryId: farEntryId,
+    flags: 0,
+    masterKey: key,
+    entryBytes: entryHeadBytes,
+  }
+  const frame = Buffer.alloc(addRequestBytes(fields))
+  const start = writeAddRequestHeader(frame, 0, fields)
+  writeU32(frame, start, names.ledgerHigh)
+  writeU32(frame, start + 4, names.ledgerLow)
+  writeInt64(frame, start + 8, farEntryId)
+  writeInt64(frame, start + 16, -1)
+  return frame
 }

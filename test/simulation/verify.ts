@@ -26,7 +26,7 @@ export async function verify(run: Run): Promise<void> {
     }
     if (run.report.first !== undefined) return
   }
-  await bookies(run)
+  await bookies(run, one)
   await one.close()
   await other.close()
   for (const operator of run.cluster.operators.reverse()) await operator.close()
@@ -102,18 +102,26 @@ async function states({ checkers }: Run, one: Client, other: Client): Promise<vo
   }
 }
 
-/** Every bookie by itself. */
-async function bookies(run: Run): Promise<void> {
+/** Every bookie by itself: what it acknowledged, and what it was fenced for. */
+async function bookies(run: Run, client: Client): Promise<void> {
   const { world, cluster, bookies, checkers } = run
   const { network } = createSimulatedIo(world, 'v3')
-  for (const bookie of cluster.nodes) {
-    const probe = await openProbe(network, bookie)
-    for (const entry of bookies.held) {
-      if (entry.bookie !== bookie || checkers.ledgers.isDeleted(entry.ledgerId)) continue
-      // Ledgers of logs and snapshots may have been deleted: nothing is known of them here.
-      if (!checkers.ledgers.live.includes(entry.ledgerId)) continue
-      bookies.final(entry, await probe.read(entry.ledgerId, entry.entryId))
-    }
+  const there = new Set<bigint>()
+  for await (const ledgerId of client.ledgers.list()) {
+    if (!checkers.ledgers.isDeleted(ledgerId)) there.add(ledgerId)
+  }
+  for (const name of cluster.nodes) {
+    const probe = await openProbe(network, name)
+    const held = bookies.held.filter((e) => e.bookie === name && there.has(e.ledgerId))
+    const fences = bookies.fences.filter((e) => e.bookie === name && there.has(e.ledgerId))
+    await Promise.all([
+      ...held.map(async (entry) => {
+        bookies.final(entry, await probe.read(entry.ledgerId, entry.entryId))
+      }),
+      ...fences.map(async ({ ledgerId }) => {
+        bookies.finalFence(name, ledgerId, await probe.refusesAdds(ledgerId))
+      }),
+    ])
     probe.close()
   }
 }

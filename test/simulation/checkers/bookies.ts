@@ -32,6 +32,14 @@ export class BookieChecker {
     this.#report = report
   }
 
+  /** Every fence that was answered: bookie and ledger. */
+  get fences(): readonly { readonly bookie: string; readonly ledgerId: bigint }[] {
+    return [...this.#fenced.keys()].map((key) => {
+      const [bookie = '', ledgerId = ''] = key.split('/')
+      return { bookie, ledgerId: BigInt(ledgerId) }
+    })
+  }
+
   /** Every acknowledged copy. */
   get held(): readonly (BookieEntry & { readonly payload: Buffer })[] {
     return [...this.#held.values()]
@@ -67,6 +75,15 @@ export class BookieChecker {
     const key = `${bookie}/${ledgerId}`
     if (!this.#fenced.has(key)) this.#fenced.set(key, at)
     if (absent && entryId >= 0) this.#absent.add(`${key}/${entryId}`)
+  }
+
+  /** Whether the bookie refuses an add of a writer to a ledger that was fenced there. */
+  finalFence(bookie: string, ledgerId: bigint, refuses: boolean): void {
+    this.#report.holds(
+      refuses || !this.#fenced.has(`${bookie}/${ledgerId}`),
+      'I9',
+      () => `${bookie} answered a fence of ledger ${ledgerId}, and takes adds of its writer`,
+    )
   }
 
   /** What the bookie gives, asked by itself; undefined: it does not give it. */

@@ -1,0 +1,388 @@
+// The checkers are checked: each takes a good history without a word, and names what is wrong in a
+// bad one.
+import t from 'tap'
+import { QuireError } from '../../src/errors.ts'
+import { BookieChecker } from './checkers/bookies.ts'
+import { CommandChecker } from './checkers/commands.ts'
+import { LedgerChecker } from './checkers/ledgers.ts'
+import { LogChecker } from './checkers/logs.ts'
+import { Report } from './checkers/report.ts'
+import { checkError } from './life.ts'
+
+const bytes = (name: string): Buffer => Buffer.from(`${name}:`)
+
+/** What a history makes a checker say: the names of invariants, in order, each once. */
+function said<C>(make: (report: Report) => C, history: (checker: C) => void): string[] {
+  const report = new Report(() => 0)
+  history(make(report))
+  return [...new Set(report.violations.map(({ checker }) => checker))]
+}
+
+const ledgers = (history: (checker: LedgerChecker) => void): string[] =>
+  said(
+    (report) => new LedgerChecker(report),
+    (checker) => {
+      checker.created(7n)
+      for (const name of ['a', 'b', 'c']) checker.appending(7n, bytes(name))
+      history(checker)
+    },
+  )
+
+const entries = (...names: string[]): Buffer[] => names.map(bytes)
+
+t.test('ledgers', async (t) => {
+  t.same(
+    ledgers((checker) => {
+      checker.acked(7n, 0, bytes('a'))
+      checker.confirmed(7n, 'tail', 0)
+      checker.read(7n, 0, bytes('a'))
+      checker.acked(7n, 1, bytes('b'))
+      checker.closed(7n, 1, 'writer')
+      checker.closed(7n, 1, 'recoverer')
+      checker.confirmed(7n, 'tail', 1)
+      checker.final(7n, 1, entries('a', 'b'))
+    }),
+    [],
+    'a good one, with an entry of unknown outcome that is not there',
+  )
+  t.same(
+    ledgers((checker) => {
+      checker.acked(7n, 0, bytes('a'))
+      checker.final(7n, 2, entries('a', 'b', 'c'))
+    }),
+    [],
+    'entries of unknown outcome that are there',
+  )
+  const bad: [string[], string, (checker: LedgerChecker) => void][] = [
+    [['I4'], 'out of order', (c) => c.acked(7n, 1, bytes('b'))],
+    [
+      ['I4', 'I7'],
+      'twice',
+      (c) => {
+        c.acked(7n, 0, bytes('a'))
+        c.acked(7n, 0, bytes('b'))
+      },
+    ],
+    [
+      ['I1', 'I6'],
+      'an end before what was acknowledged',
+      (c) => {
+        c.acked(7n, 0, bytes('a'))
+        c.acked(7n, 1, bytes('b'))
+        c.final(7n, 0, [])
+      },
+    ],
+    [
+      ['I3'],
+      'acknowledged behind the end',
+      (c) => {
+        c.closed(7n, -1, 'recoverer')
+        c.acked(7n, 0, bytes('a'))
+      },
+    ],
+    [
+      ['I2'],
+      'two ends',
+      (c) => {
+        c.closed(7n, -1, 'one')
+        c.closed(7n, 0, 'other')
+      },
+    ],
+    [
+      ['I5'],
+      'a confirmation goes back',
+      (c) => {
+        c.confirmed(7n, 'tail', 1)
+        c.confirmed(7n, 'tail', 0)
+      },
+    ],
+    [['I5'], 'more confirmed than appended', (c) => c.confirmed(7n, 'tail', 3)],
+    [
+      ['I5'],
+      'confirmed, and not in the ledger',
+      (c) => {
+        c.confirmed(7n, 'tail', 1)
+        c.closed(7n, 0, 'recoverer')
+      },
+    ],
+    [['I6'], 'never appended', (c) => c.read(7n, 0, bytes('x'))],
+    [['I6'], 'appended too early for its id', (c) => c.read(7n, 2, bytes('a'))],
+    [
+      ['I7'],
+      'two payloads for an id',
+      (c) => {
+        c.read(7n, 0, bytes('a'))
+        c.read(7n, 0, bytes('b'))
+      },
+    ],
+    [
+      ['I7'],
+      'two ids for a payload',
+      (c) => {
+        c.read(7n, 0, bytes('c'))
+        c.read(7n, 1, bytes('c'))
+      },
+    ],
+    [['I6'], 'fewer delivered than there are', (c) => c.final(7n, 1, entries('a'))],
+    [['ids'], 'an id comes twice', (c) => c.created(7n)],
+  ]
+  for (const [expected, what, history] of bad) t.same(ledgers(history), expected, what)
+})
+
+const add = (fields: object = {}) => ({
+  bookie: 'a',
+  ledgerId: 1n,
+  entryId: 0,
+  payload: bytes('p'),
+  isRecovery: false,
+  cameAt: 5,
+  ...fields,
+})
+
+t.test('bookies', async (t) => {
+  const bookies = (history: (checker: BookieChecker) => void): string[] =>
+    said((report) => new BookieChecker(report), history)
+  t.same(
+    bookies((checker) => {
+      checker.acked(add())
+      checker.fenced({ bookie: 'a', ledgerId: 1n, entryId: -1 }, 6, false)
+      checker.acked(add({ entryId: 1, cameAt: 6 }))
+      checker.fenced({ bookie: 'a', ledgerId: 1n, entryId: 2 }, 7, true)
+      checker.acked(add({ entryId: 2, cameAt: 9, isRecovery: true }))
+      checker.final(add(), bytes('p'))
+      checker.finalFence('a', 1n, true)
+      checker.finalFence('a', 2n, false)
+    }),
+    [],
+  )
+  const bad: [string, string, (checker: BookieChecker) => void][] = [
+    [
+      'I9',
+      'an add after the fence',
+      (c) => {
+        c.fenced({ bookie: 'a', ledgerId: 1n, entryId: -1 }, 4, false)
+        c.acked(add())
+      },
+    ],
+    [
+      'I9',
+      'a fence that was forgotten',
+      (c) => {
+        c.fenced({ bookie: 'a', ledgerId: 1n, entryId: -1 }, 4, false)
+        c.finalFence('a', 1n, false)
+      },
+    ],
+    [
+      'I10',
+      'an entry that was absent',
+      (c) => {
+        c.fenced({ bookie: 'a', ledgerId: 1n, entryId: 0 }, 6, true)
+        c.acked(add())
+      },
+    ],
+    [
+      'I11',
+      'an entry that is gone',
+      (c) => {
+        c.acked(add())
+        c.final(add(), undefined)
+      },
+    ],
+    [
+      'I11',
+      'another entry in its place',
+      (c) => {
+        c.acked(add())
+        c.final(add(), bytes('q'))
+      },
+    ],
+    [
+      'I7',
+      'two payloads on two bookies',
+      (c) => {
+        c.acked(add())
+        c.acked(add({ bookie: 'b', payload: bytes('q') }))
+      },
+    ],
+  ]
+  for (const [expected, what, history] of bad) t.same(bookies(history), [expected], what)
+})
+
+t.test('logs', async (t) => {
+  const logs = (history: (checker: LogChecker) => void): string[] =>
+    said(
+      (report) => new LogChecker(report, 'orders'),
+      (checker) => {
+        for (const name of ['a', 'b', 'c']) checker.appending(bytes(name))
+        history(checker)
+      },
+    )
+  t.same(
+    logs((checker) => {
+      checker.acquired(1, 0, 0)
+      checker.acked(0, bytes('a'))
+      checker.read('r', 0, bytes('a'))
+      checker.read('r', 1, bytes('b'))
+      checker.refused(bytes('c'))
+      checker.acquired(2, 2, 1)
+      checker.final(0, entries('a', 'b'))
+      checker.final(1, entries('b'))
+    }),
+    [],
+  )
+  const bad: [string, string, (checker: LogChecker) => void][] = [
+    [
+      'log acked',
+      'an acknowledged record is gone',
+      (c) => {
+        c.acked(0, bytes('a'))
+        c.final(0, [])
+      },
+    ],
+    [
+      'log seen',
+      'a record that was read is gone',
+      (c) => {
+        c.read('r', 0, bytes('a'))
+        c.final(0, [])
+      },
+    ],
+    [
+      'log sequence',
+      'two readers differ',
+      (c) => {
+        c.read('r', 0, bytes('a'))
+        c.read('s', 0, bytes('b'))
+      },
+    ],
+    [
+      'log dense',
+      'a position is skipped',
+      (c) => {
+        c.read('r', 0, bytes('a'))
+        c.read('r', 2, bytes('b'))
+      },
+    ],
+    [
+      'log once',
+      'a record comes twice',
+      (c) => {
+        c.read('r', 0, bytes('a'))
+        c.read('r', 1, bytes('a'))
+      },
+    ],
+    [
+      'log refused',
+      'a refused record is there',
+      (c) => {
+        c.refused(bytes('a'))
+        c.read('r', 0, bytes('a'))
+      },
+    ],
+    ['log content', 'nobody appended it', (c) => c.read('r', 0, bytes('x'))],
+    ['log acked', 'an owner begins too early', (c) => c.acquired(2, 3, 4)],
+    [
+      'log epochs',
+      'two owners of one epoch',
+      (c) => {
+        c.acquired(2, 0, 0)
+        c.acquired(2, 0, 0)
+      },
+    ],
+  ]
+  for (const [expected, what, history] of bad) t.same(logs(history), [expected], what)
+})
+
+t.test('commands', async (t) => {
+  const commands = (history: (checker: CommandChecker) => void): string[] =>
+    said(
+      (report) => new CommandChecker(report, 'bank'),
+      (checker) => {
+        for (const name of ['a', 'b', 'c']) checker.executing(name)
+        history(checker)
+      },
+    )
+  t.same(
+    commands((checker) => {
+      checker.answered('a', 0)
+      checker.saw([], 'a replica that is behind')
+      checker.saw(['a', 'b'], 'another', 1)
+      checker.refused('c')
+      checker.answered('b', 1)
+      checker.final(['a', 'b'])
+    }),
+    [],
+  )
+  const bad: [string[], string, (checker: CommandChecker) => void][] = [
+    [
+      ['command lost'],
+      'an answered command is gone',
+      (c) => {
+        c.answered('a', 0)
+        c.final([])
+      },
+    ],
+    [['exactly once'], 'a command took effect twice', (c) => c.saw(['a', 'b', 'a'], 'r')],
+    [
+      ['state equality'],
+      'two replicas differ',
+      (c) => {
+        c.saw(['a', 'b'], 'r')
+        c.saw(['b'], 's')
+      },
+    ],
+    [
+      ['command place'],
+      'another answer than effect',
+      (c) => {
+        c.answered('a', 1)
+        c.saw(['a'], 'r')
+      },
+    ],
+    [
+      ['command place'],
+      'another effect than answer',
+      (c) => {
+        c.saw(['a'], 'r')
+        c.answered('b', 0)
+      },
+    ],
+    [
+      ['linearizable'],
+      'a question does not see what was answered',
+      (c) => {
+        c.answered('a', 0)
+        c.saw([], 'r', 1)
+      },
+    ],
+    [
+      ['command refused'],
+      'a refused command took effect',
+      (c) => {
+        c.refused('a')
+        c.saw(['a'], 'r')
+      },
+    ],
+    [['command content'], 'nobody executed it', (c) => c.saw(['x'], 'r')],
+    [
+      ['command lost'],
+      'a state that was seen is gone',
+      (c) => {
+        c.saw(['a', 'b'], 'r')
+        c.final(['a'])
+      },
+    ],
+  ]
+  for (const [expected, what, history] of bad) t.same(commands(history), expected, what)
+})
+
+t.test('errors: those that faults explain, and those that nothing explains', async (t) => {
+  const errors = (error: unknown): string[] =>
+    said(
+      (report) => report,
+      (report) => checkError(report, error, 'a call'),
+    )
+  t.same(errors(new QuireError('QUIRE_TIMEOUT', 'late')), [])
+  t.same(errors(new QuireError('QUIRE_INVARIANT', 'broken')), ['errors'])
+  t.same(errors(new TypeError('undefined is no function')), ['errors'])
+})
