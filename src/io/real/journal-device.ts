@@ -118,7 +118,8 @@ class ThreadJournalDevice implements JournalDevice {
 
   async closeFile(file: JournalFile): Promise<void> {
     invariant(file instanceof SharedJournalFile, 'a journal file belongs to its device')
-    await this.#drained()
+    // Commits of other files may follow one another without an end.
+    while (this.#isPending(file)) await this.#drained()
     const id = ++this.#lastId
     await this.#ask({ id, kind: 'close', file: file.number }, file.path)
   }
@@ -199,6 +200,10 @@ class ThreadJournalDevice implements JournalDevice {
   #replied(reply: JournalReply): void {
     this.#requests.get(reply.id)?.(reply)
     this.#requests.delete(reply.id)
+  }
+
+  #isPending(file: JournalFile): boolean {
+    return [...this.#pending, ...this.#overflow].some((commit) => commit.file === file)
   }
 
   #drained(): Promise<void> {

@@ -15,6 +15,10 @@ export const timers: Timers = {
   },
 }
 
+/**
+ * It keeps the process alive until it rings or is cancelled: a program that waits for a server to
+ * come back must not end in the middle.
+ */
 class RealTimer implements Timer {
   #timeout: NodeJS.Timeout | undefined
 
@@ -31,6 +35,5 @@ class RealTimer implements Timer {
     const rest = delayMs - longestMs
     const next = rest > 0 ? () => this.#arm(rest, call) : call
     this.#timeout = setTimeout(next, Math.min(delayMs, longestMs))
-    this.#timeout.unref()
   }
 }

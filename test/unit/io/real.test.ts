@@ -70,6 +70,18 @@ async function rejects(promise: Promise<unknown>, code: 'QUIRE_DIRECTORY_POISONE
   return outcome.status === 'rejected' && QuireError.is(outcome.reason, code)
 }
 
+t.test('a process that waits for a timer does not end before it', (t) => {
+  const time = join(import.meta.dirname, '../../../src/io/real/time.ts')
+  const script = `
+    const { timers } = await import(${JSON.stringify(time)})
+    await new Promise((resolve) => timers.after(20, resolve))
+    timers.after(3_600_000, () => {}).cancel()
+    console.log('waited')`
+  const args = ['--input-type=module', '-e', script]
+  t.equal(execFileSync(process.execPath, args, { encoding: 'utf8' }), 'waited\n')
+  t.end()
+})
+
 t.test('a plain sentence, not a crash, when Node is too old', async (t) => {
   t.throws(() => requireNodeVersion('20.20.2'), { code: 'QUIRE_NODE_VERSION' })
   t.throws(() => requireNodeVersion('22.18.0'), { message: /Quire needs Node 22.19/ })
@@ -125,6 +137,33 @@ t.test('the journal and a disk that fails', async (t) => {
     const path = join(t.testdir(), 'journal')
     await device.prepare(path, 4096)
     t.equal(await commit(device, await device.open(path, image)), undefined)
+    await device.close()
+  })
+
+  await t.test('a file is closed while commits of another go on', async (t) => {
+    const devices = createJournalDevices(files, () => startThread('io/real/journal-thread'))
+    const device = await devices.open()
+    const open = async (name: string): Promise<JournalFile> => {
+      const path = join(t.testdirName, name)
+      await device.prepare(path, 8192)
+      return device.open(path, device.allocate(8192))
+    }
+    t.testdir()
+    const [busy, idle] = [await open('busy'), await open('idle')]
+    const state = { commits: 0, stopped: false }
+    const stopped = new Promise<void>((resolve) => {
+      const again = (): void => {
+        state.commits++
+        if (state.stopped) resolve()
+        else device.commit(busy, 0, 4096, again)
+      }
+      device.commit(busy, 0, 4096, again)
+    })
+    await device.closeFile(idle)
+    t.ok(state.commits < 1000)
+    state.stopped = true
+    await stopped
+    await device.closeFile(busy)
     await device.close()
   })
 
