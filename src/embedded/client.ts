@@ -1,10 +1,11 @@
 // The client side of a cluster, the same for a process with a node of its own and for one without.
 import { QuireError } from '../errors.ts'
-import type { Address, Io, Logger } from '../io/index.ts'
+import type { Address, DirectoryLock, Io, Logger } from '../io/index.ts'
 import { connectMetadata } from '../metadata/client/index.ts'
 import type { LedgerClient } from '../replication/api.ts'
 import { createLedgerClient } from '../replication/index.ts'
 import { createLogs, type Logs } from './log/logs.ts'
+import { Closers } from './closers.ts'
 import type { ClientSettings } from './options.ts'
 import { createDatabases, type Databases } from './replica/databases.ts'
 import { OpenNames } from './replica/open-replica.ts'
@@ -38,17 +39,13 @@ export interface ClientParts {
 
 export async function openClient(parts: ClientParts): Promise<Client> {
   const { io, logger, settings, addresses, signal } = parts
-  const store = connectMetadata({
-    ...io,
-    logger,
-    addresses,
-    timeoutMs: settings.sessionTimeoutMs,
-  })
+  const { sessionTimeoutMs: timeoutMs } = settings
+  const closers = new Closers()
+  const store = connectMetadata({ ...io, logger, addresses, timeoutMs })
+  closers.add(() => store.close())
   try {
-    const session = await RenewedSession.open(store, {
-      timeoutMs: settings.sessionTimeoutMs,
-      signal,
-    })
+    const session = await RenewedSession.open(store, { timeoutMs, signal })
+    closers.add(() => session.close())
     const managers = await openManagers(session, { io, signal })
     const ledgers = createLedgerClient({
       ...io,
@@ -57,43 +54,76 @@ export async function openClient(parts: ClientParts): Promise<Client> {
       knownBookies: async (call) => (await managers.cookies.list({ signal: call })).length,
       options: settings,
     })
-    const upper = onLedgers(parts, ledgers, managers.records)
-    const close = async (): Promise<void> => {
-      await upper.close()
-      await ledgers[Symbol.asyncDispose]()
-      await session.close()
-      await store.close()
-    }
+    closers.add(async () => ledgers[Symbol.asyncDispose]())
+    const upper = onLedgers(parts, closers, { ledgers, records: managers.records })
+    const close = (): Promise<void> => closers.close()
     return { ledgers, ...upper, close, [Symbol.asyncDispose]: close }
   } catch (error) {
-    await store.close()
+    await closers.close()
     throw error
   }
 }
 
 function onLedgers(
   parts: ClientParts,
-  ledgers: LedgerClient,
-  records: Parameters<typeof createLogs>[0]['records'],
-): Pick<Client, 'log' | 'replica' | 'database' | 'close'> {
+  closers: Closers,
+  below: { ledgers: LedgerClient; records: Parameters<typeof createLogs>[0]['records'] },
+): Pick<Client, 'log' | 'replica' | 'database'> {
   const { io, logger, owner, stateDirectory } = parts
-  const logs = createLogs({ ...io, ledgers, records, logger, owner })
+  const directory = new StateDirectory(io.files, stateDirectory)
+  closers.add(() => directory.release())
+  const logs = createLogs({ ...io, ...below, logger, owner })
+  closers.add(() => logs.close())
   const names = new OpenNames()
+  closers.add(() => names.close())
   const replicas = createReplicas({ logs, names })
-  const directory = stateDirectory ?? ''
-  const databases = createDatabases({ logs, names, states: io.states, directory })
+  const databases = createDatabases({
+    logs,
+    names,
+    states: io.states,
+    directory: stateDirectory ?? '',
+  })
   return {
     log: (name, options) => logs.log(name, options),
     replica: (name, machine, options) => replicas.replica(name, machine, options),
     async database(name, definition, options) {
-      if (stateDirectory === undefined) throw noDirectory()
-      await io.files.makeDirectory(stateDirectory)
+      await directory.take()
       return databases.database(name, definition, options)
     },
-    async close() {
-      await names.close()
-      await logs.close()
-    },
+  }
+}
+
+/** Where local files of databases are: one process at a time, or both would apply each command. */
+class StateDirectory {
+  readonly #files: Io['files']
+  readonly #path: string | undefined
+  #lock: Promise<DirectoryLock> | undefined
+
+  constructor(files: Io['files'], path: string | undefined) {
+    this.#files = files
+    this.#path = path
+  }
+
+  async take(): Promise<void> {
+    if (this.#path === undefined) throw noDirectory()
+    const lock = (this.#lock ??= this.#take(this.#path))
+    try {
+      await lock
+    } catch (error) {
+      if (this.#lock === lock) this.#lock = undefined
+      throw error
+    }
+  }
+
+  async #take(path: string): Promise<DirectoryLock> {
+    await this.#files.makeDirectory(path)
+    return this.#files.lock(path)
+  }
+
+  async release(): Promise<void> {
+    const lock = await this.#lock?.catch(() => undefined)
+    this.#lock = undefined
+    await lock?.release()
   }
 }
 

@@ -115,7 +115,13 @@ class RunningNode {
 
   handle(ready: Ready, client: Client): Node {
     const close = async (): Promise<NodeStats> => {
-      await client.close()
+      try {
+        await client.close()
+      } catch (error) {
+        // The node ends all the same: what the client could not finish is no reason to keep it.
+        await this.end()
+        throw error
+      }
       return this.end()
     }
     return {

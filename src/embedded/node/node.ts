@@ -4,7 +4,9 @@
 import { createBookie, openBookieStore, type Bookie, type BookieStore } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
 import type { Io, Listener, Logger, Timer } from '../../io/index.ts'
+import { claimIncarnation } from '../../metadata/incarnations.ts'
 import { formatAddress, parseAddress } from '../address.ts'
+import { Closers } from '../closers.ts'
 import type { NodeSettings } from '../options.ts'
 import { countingDevices, type SyncCount } from './counting.ts'
 import { Identity } from './identity.ts'
@@ -30,58 +32,58 @@ export interface NodeHandle {
 }
 
 export async function startNode(parts: NodeParts): Promise<NodeHandle> {
-  const closers: (() => Promise<unknown>)[] = []
-  const closeAll = async (): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await close()
-  }
+  const closers = new Closers()
+  const failure = new Failure(parts, closers)
   try {
-    return await start(parts, closers, closeAll)
+    const node = await start(parts, closers, failure)
+    if (failure.error !== undefined) throw failure.error
+    return node
   } catch (error) {
-    await closeAll()
+    await closers.close().catch((closing: unknown) => {
+      parts.logger.warn({ error: closing }, 'a node that could not start did not end in order')
+    })
     throw error
   }
 }
 
-async function start(
-  parts: NodeParts,
-  closers: (() => Promise<unknown>)[],
-  closeAll: () => Promise<void>,
-): Promise<NodeHandle> {
+async function start(parts: NodeParts, closers: Closers, failure: Failure): Promise<NodeHandle> {
   const { io, logger, settings } = parts
   const startedAtMs = io.clock.monotonicMs()
-  const failOnce = failure(parts)
+  const failed = (error: Error): void => failure.happened(error)
   await io.files.makeDirectory(settings.dir)
   const lock = await io.files.lock(settings.dir)
-  closers.push(() => lock.release())
+  closers.add(() => lock.release())
 
-  const metadata = await openNodeMetadata({ io, logger, settings, failed: failOnce })
-  closers.push(() => metadata.close())
+  const metadata = await openNodeMetadata({ io, logger, settings, failed })
+  closers.add(() => metadata.close())
 
   const syncs: SyncCount = { count: 0 }
   const bookie = createBookie({
     io,
     logger: logger.child({ part: 'bookie' }),
-    failed: failOnce,
+    failed,
     limits: { indexBytes: settings.indexBytesMax },
   })
   const store = await openStore({ parts, metadata, bookie, syncs })
-  closers.push(() => store.close())
+  closers.add(() => store.close())
   bookie.start(store.journal)
-  closers.push(() => bookie.close())
+  closers.add(() => bookie.close())
 
   const listener = await listen(parts, bookie, metadata)
-  closers.push(() => listener.close())
+  closers.add(() => listener.close())
   const registration = new Registration({
     io,
     logger,
     openSession: () => metadata.openSession(),
     endpoint: { bookieId: store.identity.bookieId, ...listener.address },
     isReadOnly: () => bookie.isReadOnly,
+    claim: () => claimIncarnation(metadata.session, store.identity),
+    superseded: failed,
   })
+  closers.add(() => registration.close())
   await registration.start()
-  closers.push(() => registration.close())
   const collection = collectRegularly(parts, bookie, metadata)
-  closers.push(async () => collection.cancel())
+  closers.add(async () => collection.cancel())
 
   const stats = (): NodeStats => {
     const { adds, reads, entries, ledgers } = bookie.stats()
@@ -94,20 +96,41 @@ async function start(
     incarnation: store.identity.incarnation,
     stats,
     async close() {
-      await closeAll()
+      await closers.close()
       return stats()
     },
   }
 }
 
-/** The first failure ends the node; what follows from it is not told again. */
-function failure({ failed, logger }: NodeParts): (error: Error) => void {
-  const state = { failed: false }
-  return (error) => {
-    if (state.failed) return
-    state.failed = true
+/**
+ * The first failure ends the node: it is told, and what still runs is closed at once, the
+ * registration first, so that nobody counts on this bookie. What follows from it is not told again.
+ */
+class Failure {
+  readonly #parts: NodeParts
+  readonly #closers: Closers
+  error: Error | undefined
+
+  constructor(parts: NodeParts, closers: Closers) {
+    this.#parts = parts
+    this.#closers = closers
+  }
+
+  happened(error: Error): void {
+    if (this.error !== undefined) return
+    this.error = error
+    const { failed, logger } = this.#parts
     logger.error({ error }, 'the node ends: nothing pending was answered as done')
     failed(error)
+    void this.#end()
+  }
+
+  async #end(): Promise<void> {
+    try {
+      await this.#closers.close()
+    } catch (error) {
+      this.#parts.logger.warn({ error }, 'a node that failed did not end in order')
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 // The registration is an ephemeral of a session of its own. When that session expires (the metadata
 // did not hear from this process for too long), a new one is opened and the bookie registered anew:
 // it serves all the time, its data is its own.
+import { QuireError } from '../../errors.ts'
 import type { Io, Logger, Timer } from '../../io/index.ts'
 import type { MetadataSession } from '../../metadata/contract.ts'
 import type { BookieEndpoint } from '../../metadata/managers.ts'
@@ -15,6 +16,10 @@ export interface RegistrationParts {
   readonly endpoint: BookieEndpoint
   readonly isReadOnly: () => boolean
   readonly openSession: () => Promise<MetadataSession>
+  /** Fails with QUIRE_STALE_DISK when the cluster has seen a later start of this bookie. */
+  readonly claim: () => Promise<void>
+  /** Told of that: another one is this bookie now. */
+  readonly superseded: (error: Error) => void
 }
 
 /**
@@ -55,6 +60,10 @@ export class Registration {
     try {
       if (this.#session === undefined || this.#mode !== this.#wanted()) await this.#register()
     } catch (error) {
+      if (QuireError.is(error, 'QUIRE_STALE_DISK')) {
+        this.#parts.superseded(error)
+        return
+      }
       this.#parts.logger.warn({ error }, 'the bookie could not be registered: trying again')
     }
     this.#plan()
@@ -63,9 +72,12 @@ export class Registration {
   async #register(): Promise<void> {
     const { endpoint, io } = this.#parts
     const session = (this.#session ??= await this.#open())
+    if (this.#closed) {
+      await session.close()
+      return
+    }
     const mode = this.#wanted()
-    // The incarnation of this start is claimed: an older session with this bookie's node was our
-    // own.
+    // With the incarnation of this start claimed, another session with this bookie's node is older.
     await createRegistrationManager({ session, timers: io.timers, takeOver: true }).register(
       endpoint,
       mode,
@@ -76,6 +88,7 @@ export class Registration {
   }
 
   async #open(): Promise<MetadataSession> {
+    await this.#parts.claim()
     const session = await this.#parts.openSession()
     void this.#forgetAtEnd(session)
     return session
