@@ -34,7 +34,7 @@ export interface Connection {
   /** Stops and resumes delivery of data: how a reader pushes back. */
   pause(): void
   resume(): void
-  /** Ends after everything queued was sent. */
+  /** Ends after everything queued was sent; a peer that does not end it too is not waited for. */
   end(): void
   /** Ends at once. */
   destroy(error?: Error): void

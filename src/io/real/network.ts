@@ -16,6 +16,9 @@ import {
 const highWaterBytes = 256 * 1024
 const keepAliveMs = 10_000
 
+/** How long a connection that this side ended waits for the peer to end it too. */
+const lingerMs = 5_000
+
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }
 
 export const network: Network = { listen, connect }
@@ -147,7 +150,12 @@ class SocketConnection implements Connection {
   }
 
   end(): void {
-    this.#socket.end()
+    const socket = this.#socket
+    socket.end()
+    // A peer that hangs would keep it, and the process, for ever.
+    const linger = setTimeout(() => socket.destroy(), lingerMs)
+    linger.unref()
+    socket.once('close', () => clearTimeout(linger))
   }
 
   destroy(error?: Error): void {

@@ -72,17 +72,6 @@ export class Link {
     else if (state.type !== 'closed') state.connection.destroy()
   }
 
-  /** Ends once everything sent has left; the handler hears nothing more. */
-  end(): void {
-    if (this.#state.type !== 'open') {
-      this.destroy()
-      return
-    }
-    const { connection } = this.#state
-    this.#state = { type: 'closed' }
-    connection.end()
-  }
-
   #shake(connection: Connection): void {
     if (this.#state.type !== 'dialling') {
       connection.destroy()

@@ -419,8 +419,8 @@ export class Supervisor {
     const state = this.#state
     if (state.type === 'ended') return
     this.#state = { type: 'ended', reason }
+    // Whatever was sent is answered or given up: a server that hangs must not keep the connection.
     if (state.type === 'waiting') state.timer.cancel()
-    else if (this.#closing && state.type === 'connected') state.link.end()
     else state.link.destroy()
     this.#alarm?.cancel()
     this.#calls.failAll((call) => (reason === 'expired' ? expiredError(call) : closedError(call)))
