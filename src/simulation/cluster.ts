@@ -141,13 +141,12 @@ export class Operator {
     this.#life += 1
   }
 
-  /** Ends the node in order, for good. */
+  /** Ends the node in order, for good. The process is left as it is then. */
   async close(): Promise<void> {
     this.leave()
     const node = this.#node
     this.#node = undefined
     await node?.close()
-    this.#world.kill(this.name)
   }
 
   #endLife(): void {

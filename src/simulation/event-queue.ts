@@ -19,6 +19,11 @@ export class EventQueue<Owner> {
     return this.#heap[0]
   }
 
+  /** All that are to come, in no order. */
+  get all(): readonly SimulatedEvent<Owner>[] {
+    return this.#heap
+  }
+
   push(event: SimulatedEvent<Owner>): void {
     event.order = this.#added++
     const heap = this.#heap

@@ -9,7 +9,7 @@ import { connectionPair, type SimulatedConnection } from './connection.ts'
 import { defaultNetworkFaults, type NetworkFaults } from './faults.ts'
 import { systemError } from './disk.ts'
 import type { SimulatedNode, SimulatedProcess } from './node.ts'
-import type { Scheduler } from './scheduler.ts'
+import type { Scheduled, Scheduler } from './scheduler.ts'
 
 interface Listening {
   readonly task: SimulatedProcess
@@ -144,6 +144,7 @@ class Attempt {
   readonly #task: SimulatedProcess
   readonly #outcome: AttemptOutcome
   #settled = false
+  #release: () => void = () => undefined
 
   constructor(cables: SimulatedCables, task: SimulatedProcess, outcome: AttemptOutcome) {
     this.#cables = cables
@@ -154,9 +155,14 @@ class Attempt {
   start(options: { timeoutMs: number; signal?: AbortSignal | undefined }): void {
     const { timeoutMs, signal } = options
     if (signal?.aborted === true) return this.#fail(abortedError(signal))
-    signal?.addEventListener('abort', () => this.#fail(abortedError(signal)), { once: true })
+    const abort = () => signal && this.#fail(abortedError(signal))
+    signal?.addEventListener('abort', abort, { once: true })
     const giveUp = () => this.#fail(timeoutError(this.#outcome.address, timeoutMs))
-    this.#at(timeoutMs, 'net.connect.timeout', giveUp)
+    const timeout = this.#at(timeoutMs, 'net.connect.timeout', giveUp)
+    this.#release = () => {
+      signal?.removeEventListener('abort', abort)
+      timeout.cancel()
+    }
     const { faults, scheduler } = this.#cables
     const wayMs = scheduler.between(faults.latencyMs, 'net.connect')
     this.#at(wayMs, 'net.connect.arrives', () => this.#arrived(wayMs))
@@ -175,16 +181,18 @@ class Attempt {
 
   #succeed(connection: Connection): void {
     this.#settled = true
+    this.#release()
     this.#outcome.resolve(connection)
   }
 
   #fail(error: QuireError): void {
     if (this.#settled) return
     this.#settled = true
+    this.#release()
     this.#outcome.reject(error)
   }
 
-  #at(delayMs: number, label: string, call: () => void): void {
-    this.#cables.scheduler.schedule(this.#task, delayMs, { label, call })
+  #at(delayMs: number, label: string, call: () => void): Scheduled {
+    return this.#cables.scheduler.schedule(this.#task, delayMs, { label, call })
   }
 }

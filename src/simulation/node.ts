@@ -105,6 +105,12 @@ export class SimulatedProcess implements EventOwner {
     for (const call of this.onEnd) call(hasPower)
   }
 
+  /** What it still waits for, with its threads. */
+  get pending(): string[] {
+    const own = this.node.scheduler.pendingOf(this)
+    return own.concat(...this.#children.map((thread) => thread.pending))
+  }
+
   fail(error: unknown): void {
     this.onFailure(error)
   }

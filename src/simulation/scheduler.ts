@@ -114,6 +114,12 @@ export class Scheduler {
     return this.#push(event)
   }
 
+  /** What is still to happen to an owner. */
+  pendingOf(owner: EventOwner): string[] {
+    const pending = this.#queue.all.filter((event) => event.owner === owner && !event.cancelled)
+    return pending.map(({ label }) => label)
+  }
+
   /** Fails the run: the next step throws the error. */
   fail(error: unknown): void {
     this.#failure ??= { error }

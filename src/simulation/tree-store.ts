@@ -7,6 +7,7 @@
 
 import { deserialize, serialize } from 'node:v8'
 import { QuireError } from '../errors.ts'
+import { invariant } from '../invariant.ts'
 import type { Files, OpenFile } from '../io/files.ts'
 import type { TreeBatch, TreeRow, TreeStore, TreeStores } from '../io/tree-store.ts'
 import { MemoryTreeStore } from '../metadata/memory/tree-store.ts'
@@ -115,6 +116,8 @@ class SimulatedTreeStore implements TreeStore {
   readonly #image: Image
   #at = 0
   #dead: QuireError | undefined
+  /** There was no room for it: the next attempt writes over what there is of it. */
+  #refused: TreeBatch | undefined
 
   constructor(task: SimulatedProcess, parts: { file: OpenFile; image: Image }) {
     this.#task = task
@@ -148,9 +151,16 @@ class SimulatedTreeStore implements TreeStore {
 
   async commit(batch: TreeBatch): Promise<void> {
     if (this.#dead) throw this.#dead
+    const isAgain = this.#refused === undefined || this.#refused === batch
+    invariant(isAgain, 'behind a full disk the same batch comes again')
     try {
       await this.#append(batch)
+      this.#refused = undefined
     } catch (error) {
+      if (QuireError.is(error, 'QUIRE_DISK_FULL')) {
+        this.#refused = batch
+        throw error
+      }
       const text = 'an earlier commit failed: its outcome is unknown'
       this.#dead = QuireError.is(error) ? error : new QuireError('QUIRE_IO', text, { cause: error })
       throw this.#dead

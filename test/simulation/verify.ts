@@ -30,6 +30,25 @@ export async function verify(run: Run): Promise<void> {
   await one.close()
   await other.close()
   for (const operator of run.cluster.operators.reverse()) await operator.close()
+  await quiet(run)
+}
+
+/** What was closed in order leaves nothing behind: no timer, no call, no connection. */
+async function quiet({ world, cluster, report }: Run): Promise<void> {
+  await world.pass(1000)
+  for (const name of [...cluster.nodes, 'v1', 'v2']) {
+    const { task } = world.node(name)
+    const left = task?.alive === true ? task.pending : []
+    report.holds(
+      left.length === 0,
+      'leak',
+      () => `${name} is closed, and still has: ${left.join()}`,
+    )
+  }
+  const open = world.cables
+    .connections()
+    .map(({ task, remote }) => `${task.label} to ${remote.host}`)
+  report.holds(open.length === 0, 'leak', () => `connections are left open: ${open.join()}`)
 }
 
 /** All machines lose their power at once, or their processes are ended in order. */
@@ -38,6 +57,7 @@ async function restart({ world, cluster, report }: Run): Promise<void> {
   for (const operator of cluster.operators.reverse()) {
     if (inOrder && operator.node !== undefined) {
       await operator.close()
+      world.kill(operator.name)
       operator.start()
     } else {
       operator.cutPower('none')
