@@ -3,15 +3,23 @@
 // C1 The set of local ledgers is taken first, so that one created meanwhile is never a candidate.
 // C2 A ledger goes only on positive evidence: after the listing lacked it, a linearizable question
 // about it alone says that it does not exist. C3 Its tombstone is durable before anything of it is
-// given up. C4 An empty listing, an error or a doubt deletes nothing.
+// given up. C4 An error or a doubt deletes nothing; nor does metadata that is another cluster's, or
+// was made anew: it names none of our ledgers. C5 A deleted ledger is forgotten when its writer is
+// gone, and no earlier than the last record that would bring it back.
 
 import { QuireError } from '../errors.ts'
-import { ledgerFlags, type LedgerIndex } from './index/ledger-index.ts'
+import { type Burial, ledgerFlags } from './index/ledger-index.ts'
 import { recordsPerPage } from './index/paged-words.ts'
+import { replayedSegment } from './store/replay.ts'
 import type { Store } from './store/store.ts'
 
 /** What the bookie needs to know of the cluster's ledgers. */
 export interface LiveLedgers {
+  /**
+   * Whether this is the metadata of the bookie's own cluster still: compares instance ids, read
+   * linearizably.
+   */
+  isOurs(signal?: AbortSignal): Promise<boolean>
   /** Ids of all ledgers in the metadata. Fails rather than leaving some out. */
   list(signal?: AbortSignal): AsyncIterable<bigint>
   /**
@@ -23,8 +31,6 @@ export interface LiveLedgers {
 
 export interface CollectOptions {
   readonly signal?: AbortSignal | undefined
-  /** An operator confirmed that the metadata really names no ledger. */
-  readonly confirmedEmpty?: boolean
   /** Called after each candidate. */
   readonly progress?: (done: number, candidates: number) => void
 }
@@ -38,11 +44,9 @@ export interface Collected {
   readonly kept: number
   readonly forgottenTombstones: number
   /** Why nothing was done, if so. */
-  readonly refused?: 'metadata-names-no-ledger'
+  readonly refused?: 'not-our-metadata'
 }
 
-/** So many ledgers may vanish at once without anybody asking why the metadata is empty. */
-const heldWithoutDoubt = 8
 /** How long late adds to a deleted ledger are refused: as Java does. */
 const rememberedSeconds = 7 * 24 * 3600
 const questionsAtOnce = 8
@@ -52,17 +56,10 @@ export async function collect(
   live: LiveLedgers,
   options: CollectOptions & { second: number },
 ): Promise<Collected> {
-  const forgottenTombstones = forgetTombstones(store.index, options.second - rememberedSeconds)
+  const forgottenTombstones = forgetTombstones(store, options.second - rememberedSeconds)
   const snapshot = new Snapshot(store)
-  let listed = 0
-  for await (const id of live.list(options.signal)) {
-    listed++
-    snapshot.seen(id)
-  }
+  for await (const id of live.list(options.signal)) snapshot.seen(id)
   const none = { held: snapshot.held, deleted: 0, kept: 0, forgottenTombstones }
-  if (listed === 0 && snapshot.held > heldWithoutDoubt && options.confirmedEmpty !== true) {
-    return { ...none, candidates: 0, refused: 'metadata-names-no-ledger' }
-  }
   const candidates = snapshot.unseen()
   let deleted = 0
   let done = 0
@@ -70,6 +67,12 @@ export async function collect(
     const some = candidates.slice(at, at + questionsAtOnce)
     const gone = await Promise.all(some.map((id) => isGone(live, id, options.signal)))
     const doomed = some.filter((_, index) => gone[index] === true)
+    // Asked behind the questions, so that it is true of their answers.
+    if (doomed.length > 0 && !(await live.isOurs(options.signal))) {
+      const kept = candidates.length - deleted
+      const refused = 'not-our-metadata'
+      return { ...none, candidates: candidates.length, deleted, kept, refused }
+    }
     await Promise.all(doomed.map((id) => remove(store, id)))
     deleted += doomed.length
     done += some.length
@@ -113,14 +116,20 @@ function remove(store: Store, id: bigint): Promise<void> {
   })
 }
 
-/** Forgets ledgers whose deletion was before `second`. Returns how many. */
-function forgetTombstones(index: LedgerIndex, second: number): number {
+/** C5. Forgets ledgers whose deletion was before `second`. Returns how many. */
+function forgetTombstones(store: Store, second: number): number {
+  const { index, journal, firstSegment } = store
+  const { oldestSegment } = journal
+  const isOver = (burial: Burial): boolean => {
+    const segment = burial.segment === replayedSegment ? firstSegment : burial.segment
+    return burial.second < second && segment < oldestSegment
+  }
   const old: number[] = []
   let at = 0
   do {
     at = index.walk(at, (ledger) => {
-      const isBuried = index.has(ledger, ledgerFlags.buried)
-      if (isBuried && index.buriedSecond(ledger) < second) old.push(ledger)
+      if (!index.has(ledger, ledgerFlags.buried)) return
+      if (isOver(index.burial(ledger))) old.push(ledger)
     })
   } while (at !== 0)
   for (const ledger of old) index.forget(ledger)

@@ -1,6 +1,6 @@
 // What was opened and must be closed, the last first. One that fails does not keep the others open.
 
-export type Closer = () => Promise<unknown>
+type Closer = () => Promise<unknown>
 
 export class Closers {
   readonly #closers: Closer[] = []

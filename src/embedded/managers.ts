@@ -43,9 +43,20 @@ export async function initializeCluster(
   random: Io['random'],
 ): Promise<string> {
   const { instanceId } = await ensureCluster(session, { random })
-  // Clusters of very old releases have none; a name of theirs that no random id can have.
-  return instanceId ?? 'no-instance-id'
+  return instanceId ?? noInstanceId
 }
+
+/** The instance id of the cluster that is there now, undefined when there is none. Linearizable. */
+export async function instanceIdOf(
+  session: MetadataSession,
+  options: CallOptions = {},
+): Promise<string | undefined> {
+  const cluster = await readCluster(session, options)
+  return cluster && (cluster.instanceId ?? noInstanceId)
+}
+
+/** Clusters of very old releases have none; a name of theirs that no random id can have. */
+const noInstanceId = 'no-instance-id'
 
 /** Whether a ledger exists, told by a linearizable read: false only on positive evidence. */
 export async function ledgerExists(

@@ -171,6 +171,15 @@ export class MemoryJournal implements BookieJournal {
     return this.#slot(slot).entries
   }
 
+  get activeSegment(): number {
+    return this.#active + 1
+  }
+
+  get oldestSegment(): number {
+    const oldest = this.#slots.findIndex(({ records }) => records.size > 0)
+    return oldest < 0 ? this.activeSegment : oldest + 1
+  }
+
   usage(): { segments: number; bytes: number; freeBytes: number; totalBytes: number } {
     return { segments: this.#slots.length, bytes: 4096, freeBytes: 1000, totalBytes: 5096 }
   }

@@ -63,6 +63,13 @@ export const ledgerFlags = {
 const kindShift = 8
 const kinds = { none: 0, single: 1, cell: 2, blocks: 3 } as const
 
+export interface Burial {
+  /** Of the owner's clock. */
+  readonly second: number
+  /** Number of the journal's segment at that time: later ones hold nothing of the ledger. */
+  readonly segment: number
+}
+
 export class LedgerIndex {
   readonly #seed: number
   readonly #ledgers = new PagedWords(ledgerWords)
@@ -275,11 +282,8 @@ export class LedgerIndex {
     this.#extras.set(at, extra.low, stored >>> 0)
   }
 
-  /**
-   * Forgets entries, key and positions of a ledger and remembers that it was deleted, at `second`
-   * of the owner's clock. `each` hears the segment slot of every entry.
-   */
-  bury(ledger: number, second: number, each: (slot: number) => void): void {
+  /** Forgets all but that it was deleted, and when. `each` hears the slot of every entry. */
+  bury(ledger: number, burial: Burial, each: (slot: number) => void): void {
     this.#empty(ledger, each)
     const key = this.#ledgers.get(ledger, word.key)
     if (key !== 0) this.#keys.release(key)
@@ -293,13 +297,17 @@ export class LedgerIndex {
       word.flags,
       ledgerFlags.inUse | ledgerFlags.deleted | ledgerFlags.buried,
     )
-    this.#extras.set(this.#extraOf(ledger), extra.low, second)
+    const at = this.#extraOf(ledger)
+    this.#extras.set(at, extra.low, burial.second)
+    this.#extras.set(at, extra.offset8, burial.segment)
   }
 
   /** When a remembered ledger was deleted. */
-  buriedSecond(ledger: number): number {
+  burial(ledger: number): Burial {
     invariant(this.has(ledger, ledgerFlags.buried), 'a ledger that was deleted')
-    return this.#extras.get(this.#ledgers.get(ledger, word.extra), extra.low)
+    const at = this.#ledgers.get(ledger, word.extra)
+    const second = this.#extras.get(at, extra.low)
+    return { second, segment: this.#extras.get(at, extra.offset8) }
   }
 
   /** Forgets a ledger that was buried. */

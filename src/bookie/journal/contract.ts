@@ -99,7 +99,13 @@ export interface BookieJournal {
    * segment without entries is given back.
    */
   count(slot: number, entries: number): void
-  /** Segments and their bytes; what is free on the disk, or kept for reuse; the disk's size. */
+  /**
+   * Numbers of the segment that is appended to and of the oldest that holds records: both only
+   * grow.
+   */
+  readonly activeSegment: number
+  readonly oldestSegment: number
+  /** The journal's segments and their bytes; what is free on the disk, or kept for reuse; the disk's size. */
   usage(): { segments: number; bytes: number; freeBytes: number; totalBytes: number }
   /** Waits until everything appended is durable, then closes files. */
   close(): Promise<void>

@@ -377,6 +377,18 @@ export class Journal implements BookieJournal {
     if (segment.entries === 0 && entries < 0) this.#housekeeping?.wake()
   }
 
+  get activeSegment(): number {
+    return this.#active.sequence
+  }
+
+  get oldestSegment(): number {
+    let oldest = this.#active.sequence
+    for (const segment of this.segments) {
+      if (segment?.isDropped === false) oldest = Math.min(oldest, segment.sequence)
+    }
+    return oldest
+  }
+
   usage(): DiskUsage {
     return { ...this.disk }
   }

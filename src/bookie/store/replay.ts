@@ -6,6 +6,9 @@ import { ledgerFlags, type LedgerIndex } from '../index/ledger-index.ts'
 import { type RecordPlace, type RecordType, recordTypes } from '../journal/contract.ts'
 import { storedLac } from './entry-fields.ts'
 
+/** In place of a segment's number: whichever the journal goes on with behind the replay. */
+export const replayedSegment = 0
+
 export interface ReplayedRecord {
   readonly index: LedgerIndex
   readonly type: RecordType
@@ -31,7 +34,8 @@ export function replayRecord(record: ReplayedRecord): void {
   const found = index.find(high, low)
   const ledger = found === 0 ? index.create(high, low) : found
   if (type === recordTypes.tombstone) {
-    index.bury(ledger, record.second, (slot) => record.count(slot, -1))
+    const burial = { second: record.second, segment: replayedSegment }
+    index.bury(ledger, burial, (slot) => record.count(slot, -1))
     return
   }
   if (index.has(ledger, ledgerFlags.deleted)) return

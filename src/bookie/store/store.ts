@@ -75,6 +75,8 @@ export class Store implements JournalOwner {
   /** Deletions whose tombstone is not durable yet. */
   readonly #burying: { ledger: number; sequence: number; done: Done }[] = []
   #scratch = Buffer.alloc(8 + 64)
+  /** Where the journal went on behind the replay. */
+  firstSegment = 0
   #journal: BookieJournal | undefined
   #listener: StoreListener | undefined
   #overBudget = false
@@ -93,6 +95,7 @@ export class Store implements JournalOwner {
     invariant(this.#journal === undefined, 'a store has one journal')
     this.#journal = journal
     this.#listener = listener
+    this.firstSegment = journal.activeSegment
     for (const [slot, entries] of this.#replayed) journal.count(slot, entries)
     this.#replayed.clear()
   }
@@ -476,7 +479,8 @@ export class Store implements JournalOwner {
   }
 
   #bury(ledger: number, done: Done): void {
-    this.index.bury(ledger, this.#options.second(), (slot) => this.journal.count(slot, -1))
+    const burial = { second: this.#options.second(), segment: this.journal.activeSegment }
+    this.index.bury(ledger, burial, (slot) => this.journal.count(slot, -1))
     this.counts.deletedLedgers++
     done()
   }

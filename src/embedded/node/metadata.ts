@@ -7,7 +7,13 @@ import { createMetadataServer, type MetadataServer } from '../../metadata/server
 import { TreeMetadata } from '../../metadata/tree-metadata.ts'
 import { openTree, type Tree } from '../../metadata/tree/tree.ts'
 import { parseQuireUri } from '../address.ts'
-import { initializeCluster, ledgerExists, openManagers, type Managers } from '../managers.ts'
+import {
+  initializeCluster,
+  instanceIdOf,
+  ledgerExists,
+  openManagers,
+  type Managers,
+} from '../managers.ts'
 import type { NodeSettings } from '../options.ts'
 import { RenewedSession } from '../renewed-session.ts'
 
@@ -100,6 +106,7 @@ async function assemble(from: {
     session,
     instanceId,
     liveLedgers: {
+      isOurs: async (signal) => (await instanceIdOf(session, { signal })) === instanceId,
       list: (signal) => managers.ledgers.list({ signal }),
       exists: (ledgerId, signal) => ledgerExists(managers.ledgers, ledgerId, { signal }),
     },

@@ -182,7 +182,10 @@ function collectRegularly(parts: NodeParts, bookie: Bookie, metadata: NodeMetada
     try {
       const collected = await bookie.collect(metadata.liveLedgers)
       if (collected.refused)
-        logger.warn({ ...collected }, 'no ledger was collected: the metadata names none')
+        logger.warn(
+          { ...collected },
+          'no ledger was collected: the metadata is not that of this bookie',
+        )
       else if (collected.deleted > 0)
         logger.info({ ...collected }, 'deleted ledgers were collected')
     } catch (error) {

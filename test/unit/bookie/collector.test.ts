@@ -11,6 +11,7 @@ function metadata(listed: bigint[], existing: bigint[] = listed): LiveLedgers {
       yield* listed
     },
     exists: async (id) => existing.includes(id),
+    isOurs: async () => true,
   }
 }
 
@@ -63,21 +64,35 @@ t.test('a ledger created while the listing runs is no candidate', async (t) => {
       yield 1n
     },
     exists: async () => false,
+    isOurs: async () => true,
   })
   t.same(held(bench, [1, 2]), [1, 2])
 })
 
-t.test('an empty listing, an error and a doubt delete nothing', async (t) => {
+t.test('the last ledgers go too, but only from the metadata of their own cluster', async (t) => {
   const bench = holding(many)
-  const empty = await bench.bookie.collect(metadata([]))
-  t.equal(empty.refused, 'metadata-names-no-ledger')
+  const cluster = { ours: false, asked: 0 }
+  const wiped = await bench.bookie.collect({ ...metadata([]), isOurs: async () => cluster.ours })
+  t.match(wiped, { refused: 'not-our-metadata', candidates: 20, deleted: 0, kept: 20 })
+  const formatted = await bench.bookie.collect({
+    ...metadata([]),
+    // It is made anew while it is asked.
+    isOurs: async () => ++cluster.asked < 2,
+  })
+  t.match(formatted, { refused: 'not-our-metadata', deleted: 8, kept: 12 })
+  t.match(await bench.bookie.collect(metadata([])), { held: 12, deleted: 12 })
+  t.equal(bench.journal.entries(0), 0)
+})
+
+t.test('an error and a doubt delete nothing', async (t) => {
+  const bench = holding(many)
   await t.rejects(
     bench.bookie.collect({
+      ...metadata([]),
       // oxlint-disable-next-line require-yield
       async *list() {
         throw new Error('session lost')
       },
-      exists: async () => false,
     }),
     { message: 'session lost' },
   )
@@ -89,8 +104,14 @@ t.test('an empty listing, an error and a doubt delete nothing', async (t) => {
   })
   t.match(doubtful, { candidates: 19, deleted: 0, kept: 19 })
   t.same(held(bench, many), many)
-  const confirmed = await bench.bookie.collect(metadata([]), { confirmedEmpty: true })
-  t.equal(confirmed.deleted, 20)
+  const broken = bench.bookie.collect({
+    ...metadata([]),
+    isOurs: async () => {
+      throw new Error('session lost')
+    },
+  })
+  await t.rejects(broken, { message: 'session lost' })
+  t.same(held(bench, many), many)
 })
 
 t.test('an abort and a full disk end the pass', async (t) => {
@@ -122,9 +143,27 @@ t.test('one pass at a time; a journal that fails ends it', async (t) => {
   await t.rejects(first, { code: 'QUIRE_FSYNC_FAILED' })
 })
 
-t.test('a deleted ledger is remembered for a week, then forgotten', async (t) => {
+t.test('a deleted ledger is not forgotten while a record could bring it back', async (t) => {
   const bench = holding([1, 2])
   await bench.bookie.collect(metadata([2n]))
+  bench.journal.roll()
+  bench.pass(8 * 24 * 3600 * 1000)
+  t.equal((await bench.bookie.collect(metadata([2n]))).forgottenTombstones, 0)
+  t.same(held(bench.crash(), [1, 2]), [2])
+  await bench.bookie.collect(metadata([]))
+  bench.journal.recycle(0)
+  t.equal((await bench.bookie.collect(metadata([]))).forgottenTombstones, 1)
+  const started = bench.crash()
+  started.pass(8 * 24 * 3600 * 1000)
+  t.equal((await started.bookie.collect(metadata([]))).forgottenTombstones, 0, 'nor after a start')
+})
+
+t.test('a deleted ledger is remembered for a week, then forgotten', async (t) => {
+  const bench = holding([1])
+  await bench.bookie.collect(metadata([]))
+  bench.journal.roll()
+  bench.journal.recycle(0)
+  bench.connect().send(addFrame({ ledger: 2, entry: 0 }))
   const client = bench.connect()
   const late = (): number | undefined => {
     client.send(addFrame({ ledger: 1, entry: 9 }))

@@ -129,6 +129,21 @@ t.test('a node that failed under its client can be closed', async (t) => {
   await t.rejects(openWith({ io, logger: silent }, { dir }), { code: 'QUIRE_DIRECTORY_POISONED' })
 })
 
+t.test('the space of the last ledgers comes back too', async (t) => {
+  const { node } = await start({ dir: t.testdir(), collectIntervalMs: 10 })
+  const client = await connectWith({ io, logger: silent }, `quire://${node.listen}`)
+  const { ledgers } = client
+  for (let count = 0; count < 12; count++) {
+    await using writer = await ledgers.create()
+    await writer.append(Buffer.from('entry'))
+  }
+  t.equal(node.stats().entries, 12)
+  for await (const ledgerId of ledgers.list()) await ledgers.delete(ledgerId)
+  while (node.stats().entries > 0) await new Promise((resolve) => setImmediate(resolve))
+  await client.close()
+  await node.close()
+})
+
 t.test('local files of databases are one process at a time', async (t) => {
   const { dir, metadata } = await cluster(t)
   const connect = () => connectWith({ io, logger: silent }, metadata, { dir: join(dir, 'state') })

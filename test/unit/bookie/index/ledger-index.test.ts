@@ -147,10 +147,10 @@ class Pair {
   #bury(ledger: number, record: number): void {
     const heard: number[] = []
     const twin = this.twins.get(ledger)
-    this.index.bury(record, 1234, (slot) => heard.push(slot))
+    this.index.bury(record, { second: 1234, segment: 7 }, (slot) => heard.push(slot))
     assert.deepEqual(ascending(heard), ascending([...(twin?.entries.values() ?? [])]))
     assert.ok(this.index.has(record, ledgerFlags.deleted))
-    assert.equal(this.index.buriedSecond(record), 1234)
+    assert.deepEqual(this.index.burial(record), { second: 1234, segment: 7 })
     assert.ok(!this.index.lookup(record, 0, place()))
     this.index.forget(record)
     this.twins.delete(ledger)
@@ -240,7 +240,7 @@ t.test('deletion gives memory back', (t) => {
   const full = index.bytes
   for (let ledger = 0; ledger < 20_000; ledger++) {
     const record = index.find(0, ledger)
-    index.bury(record, 0, () => undefined)
+    index.bury(record, { second: 0, segment: 1 }, () => undefined)
     index.forget(record)
   }
   t.equal(index.entryCount, 0)

@@ -109,6 +109,7 @@ t.test('the error matrix (wire 5.1)', async (t) => {
         yield* kept
       },
       exists: async (id) => kept.includes(id),
+      isOurs: async () => true,
     })
     await settled()
     bench.journal.commit()
@@ -451,7 +452,11 @@ t.test('the long poll (wire 2.7)', async (t) => {
   t.test('deletion wakes it', async (t) => {
     const { bench, client } = await started()
     client.send(poll())
-    const collecting = bench.bookie.collect({ async *list() {}, exists: async () => false })
+    const collecting = bench.bookie.collect({
+      async *list() {},
+      exists: async () => false,
+      isOurs: async () => true,
+    })
     await settled()
     const [answer] = await answersOf(client)
     t.equal(answer?.status, statuses.noLedger)
