@@ -5,7 +5,8 @@ import { requireNodeVersion } from '../io/real/node-version.ts'
 try {
   requireNodeVersion()
   const { main } = await import('./cli.ts')
-  process.exitCode = await main(process.argv.slice(2))
+  // What a failed node left running (a thread that waits for its disk) does not keep the process.
+  process.exit(await main(process.argv.slice(2)))
 } catch (error) {
   process.stderr.write(`quire: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1

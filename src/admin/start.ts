@@ -1,7 +1,10 @@
 // `quire start`: one node, until a signal or a failure ends it.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { open, type Node } from '../index.ts'
 import type { Values } from './commands.ts'
 import type { Output } from './output.ts'
+
+const closeAfterFailureMs = 2_000
 
 const text = (value: string | boolean | undefined): string | undefined =>
   typeof value === 'string' ? value : undefined
@@ -46,6 +49,9 @@ async function serve(node: Node, stop: AbortSignal, output: Output): Promise<num
     return 0
   }
   output.problem(first)
+  // The failed node closes what it can, its registration first; a disk that hangs is not waited for.
+  const closed = node.close().catch((error: unknown) => output.problem(error))
+  await Promise.race([closed, sleep(closeAfterFailureMs)])
   return 1
 }
 
