@@ -273,6 +273,11 @@ export class Journal implements BookieJournal {
     }
     this.#parts.logger.warn({ error }, 'the journal disk is full: a commit waits for room')
     this.fill()
+    if (this.#isClosing) {
+      // It would wait for ever. What is pending was not written, and nobody was told that it was.
+      for (const { reject } of this.#waiters.splice(0)) reject(error)
+      return
+    }
     this.#parts.timers.after(retryMs, () => {
       if (this.#dead === undefined) this.#write()
     })

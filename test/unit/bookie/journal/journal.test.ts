@@ -1,6 +1,7 @@
 // The journal on a simulated disk: group commit, rolling, starting again, giving segments back, and
 // the bad days of its disk.
 import t from 'tap'
+import { QuireError } from '../../../../src/errors.ts'
 import type { Io } from '../../../../src/io/index.ts'
 import { createIo } from '../../../../src/io/real/index.ts'
 import { createSimulatedIo, World } from '../../../../src/simulation/index.ts'
@@ -397,6 +398,37 @@ t.test('a disk that is nearly full is left to others', async (t) => {
   node.disk.capacityBytes += small.segmentBytes
   await world.run(5000)
   t.equal(store.journal.isFull, false)
+})
+
+t.test('a journal whose disk is full can be closed', async (t) => {
+  const { open, settle, world } = createWorld('full and closed')
+  const state = { full: false }
+  const { model, store } = await open({}, (io) => {
+    const journals: Io['journals'] = {
+      async open() {
+        const device = await io.journals.open()
+        const commit = device.commit.bind(device)
+        device.commit = (file, from, to, done) => {
+          if (state.full) io.timers.soon(() => done(new QuireError('QUIRE_DISK_FULL', 'full')))
+          else commit(file, from, to, done)
+        }
+        return device
+      },
+    }
+    return { ...io, journals }
+  })
+  model.add(1, 0)
+  await settle(model.settled())
+  state.full = true
+  model.add(1, 1)
+  await world.run(3000)
+  t.equal(store.journal.isFull, true)
+  await settle(store.close())
+  t.equal(model.failure, undefined)
+  t.equal(model.durableSequence, 1)
+  world.kill('a')
+  const again = await open()
+  t.same([...again.model.entries.keys()], ['1/0'])
 })
 
 t.test('deletion on a full disk makes room without any from outside', async (t) => {
