@@ -38,6 +38,8 @@ export interface LedgerFaults {
 }
 
 export class MemoryLedgers implements LedgerClient {
+  /** Entries by which a ledger opened beside its writer lags at first. */
+  lag = 1
   readonly stored: Map<bigint, Ledger> = new Map()
   readonly recovered: bigint[] = []
   faults: LedgerFaults
@@ -178,7 +180,7 @@ export class MemoryLedgers implements LedgerClient {
     const confirmed = (): number => ledger.entries.length - 1
     // Piggybacked: entry n says that n − 1 is confirmed. Who waits is told more.
     let closed = ledger.state === 'closed' && !this.faults.stale?.(ledger.id)
-    let known = closed ? confirmed() : confirmed() - 1
+    let known = closed ? confirmed() : Math.max(-1, confirmed() - this.lag)
     const entries = async function* (
       from: number,
       to: number,

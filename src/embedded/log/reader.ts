@@ -134,7 +134,7 @@ export class LogCursor {
     reader: LedgerReader,
     segment: LogSegment,
   ): AsyncGenerator<LogBatch, 'confirmed' | 'end', undefined> {
-    const { signal, follow = false } = this.#options
+    const { signal } = this.#options
     let entryId = await this.#findEntry(reader, segment)
     for (;;) {
       const confirmed = reader.lastAddConfirmed
@@ -146,7 +146,9 @@ export class LogCursor {
           yield this.#take(Buffer.from(payload))
           if (this.#done() || this.#feedHasIt()) return 'end'
         }
-        if (!follow && segment.endPosition === undefined && !reader.closed) return 'confirmed'
+        if (!this.#waits() && segment.endPosition === undefined && !reader.closed) {
+          return 'confirmed'
+        }
         continue
       }
       if (this.#position === segment.endPosition) return 'end'
@@ -154,11 +156,20 @@ export class LogCursor {
         this.#checkEnd(segment)
         return 'end'
       }
-      if (!follow && segment.endPosition === undefined) return 'confirmed'
+      if (!this.#waits() && segment.endPosition === undefined) return 'confirmed'
       await reader.waitForConfirmed(confirmed, { timeoutMs: this.#parts.options.pollMs, signal })
       checkSignal(signal)
       if (this.#feedHasIt()) return 'end'
     }
+  }
+
+  /**
+   * Whether to wait for the open end: to follow, or because this process's writer has acknowledged
+   * more than the ledger tells yet.
+   */
+  #waits(): boolean {
+    if (this.#options.follow) return true
+    return this.#limit !== undefined && this.#parts.feed.end !== undefined && !this.#done()
   }
 
   /** True when this process's writer took over and memory is faster than the ledgers. */

@@ -426,6 +426,19 @@ t.test('a cursor ahead of what is known to be confirmed waits for its own positi
   await writer.close()
 })
 
+t.test('a pass without following ends no earlier than what was acknowledged here', async (t) => {
+  const cluster = new MemoryCluster()
+  const log = await cluster.client({ feedBytes: 0 }).log('l')
+  await using writer = await log.acquire()
+  await appendAll(writer, 'a', 'b')
+  await writer.append(bytes('c'))
+  await writer.append(bytes('d'))
+  // All but the last are only in the ledger, where it is not known yet that they are confirmed.
+  cluster.ledgers.lag = 4
+  t.same(await read(log), ['0:a', '1:b', '2:c', '3:d'])
+  t.same(await read(log, { from: 1, to: 3 }), ['1:b', '2:c'])
+})
+
 t.test('whoever waits for a record to change shares one watch of it', async (t) => {
   const cluster = new MemoryCluster()
   const log = await cluster.client({ pollMs: 1 }).log('l')
