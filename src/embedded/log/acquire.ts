@@ -98,6 +98,7 @@ async function openSegment(
     const work = parts.store.change((r) => appendSegment(r, segment))
     const { outcome, record: named } = await orAborted(work, signal)
     if (outcome.type === 'lost') throw superseded(parts, outcome.epoch, epoch)
+    void deleteDropped(parts, record, named)
     return new SegmentedWriter(parts, {
       logId,
       epoch,
@@ -112,6 +113,21 @@ async function openSegment(
       parts.logger.debug({ log: parts.name, err: cause }, 'a ledger was left open')
     })
     throw error
+  }
+}
+
+/** Ledgers of empty segments that the record does not name any more. */
+async function deleteDropped(parts: LogParts, before: LogRecord, after: LogRecord): Promise<void> {
+  const kept = new Set(after.segments.map(({ ledgerId }) => ledgerId))
+  for (const { ledgerId } of before.segments) {
+    if (kept.has(ledgerId)) continue
+    try {
+      await parts.ledgers.delete(ledgerId)
+    } catch (error) {
+      // It is collected later.
+      const facts = { log: parts.name, ledgerId, err: error }
+      parts.logger.debug(facts, 'the ledger of an empty segment could not be deleted yet')
+    }
   }
 }
 

@@ -138,6 +138,7 @@ export class SegmentedWriter implements LogWriter {
       if (this.#ended()) wake()
       await woken
       timer.cancel()
+      store.unwatch(wake)
     }
   }
 
