@@ -19,6 +19,9 @@ export const recordTypes = {
 
 export type RecordType = (typeof recordTypes)[keyof typeof recordTypes]
 
+/** Indexes keep a slot in 16 bits. */
+export const slotMax = 0xffff
+
 /** Where a record is: a segment's slot, and the offset of its header there in units of 8 bytes. */
 export interface RecordPlace {
   slot: number

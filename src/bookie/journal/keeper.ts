@@ -10,7 +10,7 @@
 import type { Files, JournalDevice, Logger, Random, Timers } from '../../io/index.ts'
 import { QuireError } from '../../errors.ts'
 import type { SuperblockStore } from '../identity/superblock-store.ts'
-import type { JournalOwner } from './contract.ts'
+import { type JournalOwner, slotMax } from './contract.ts'
 import { type Housekeeping, type Journal, retryMs } from './journal.ts'
 import { blockBytes, type SegmentHeader } from './format.ts'
 import { prepareSegment, stateRecords } from './segment-files.ts'
@@ -204,7 +204,12 @@ export class Keeper implements Housekeeping {
   #newSlot(): number {
     let slot = 0
     while (this.#journal.segments[slot] !== undefined || this.#spares.includes(slot)) slot += 1
-    return slot
+    if (slot <= slotMax) return slot
+    throw new QuireError(
+      'QUIRE_DISK_FULL',
+      `the journal in ${this.#parts.directory} has ${slotMax + 1} segments, and can have no more: ` +
+        'delete ledgers, or start with larger segments',
+    )
   }
 
   /** Memory for an image: free, new, or from the oldest complete segment that nobody holds. */

@@ -4,6 +4,9 @@ import t from 'tap'
 import { QuireError } from '../../../../src/errors.ts'
 import type { Io } from '../../../../src/io/index.ts'
 import { createIo } from '../../../../src/io/real/index.ts'
+import { slotMax } from '../../../../src/bookie/journal/contract.ts'
+import { Journal } from '../../../../src/bookie/journal/journal.ts'
+import { Segment } from '../../../../src/bookie/journal/segment.ts'
 import { createSimulatedIo, World } from '../../../../src/simulation/index.ts'
 import {
   JournalModel,
@@ -398,6 +401,26 @@ t.test('a disk that is nearly full is left to others', async (t) => {
   node.disk.capacityBytes += small.segmentBytes
   await world.run(5000)
   t.equal(store.journal.isFull, false)
+})
+
+t.test('a journal has as many segments as places can name', async (t) => {
+  const { open, world } = createWorld('many')
+  const { model, store } = await open()
+  await world.run(1000)
+  const { journal } = store
+  if (!(journal instanceof Journal)) throw new Error('another journal')
+  for (let slot = 0; slot <= slotMax; slot++) {
+    if (journal.segments[slot] !== undefined) continue
+    const use = { slot, sequence: 1, uuid: Buffer.alloc(16), path: path(slot), bytes: 0 }
+    const held = new Segment(use)
+    held.isDropped = true
+    held.holders = 1
+    journal.segments[slot] = held
+  }
+  for (let id = 0; !journal.isFull; id++) if (!model.add(1, id, 3000)) await world.run(20)
+  t.equal(journal.segments[slotMax + 1], undefined)
+  const slots = [...model.entries.values()].map(({ place }) => place.slot)
+  t.ok(Math.max(...slots) <= slotMax)
 })
 
 t.test('a journal whose disk is full can be closed', async (t) => {
