@@ -159,7 +159,9 @@ async function claim(
   // A superblock comes first: a directory that carries an identity which nobody has is of no use.
   if (block === undefined) await store.format(firstSuperblock(known))
   else await store.write({ incarnation: block.incarnation + 1, isClean: false })
-  if (found.unstamped.length === 0) return
+  // Those of a start that ended between the two are stamped, and not named yet.
+  const areNamed = found.ids.every((id) => expected.known.includes(id))
+  if (found.unstamped.length === 0 && areNamed) return
   const stamped = await stampLedgerDirectories(io, found.unstamped, known)
   await store.write({ ledgerDirectories: [...found.ids, ...stamped] })
 }

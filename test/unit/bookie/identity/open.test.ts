@@ -2,6 +2,7 @@
 // directories, and the order of a start.
 import t from 'tap'
 import type { Io } from '../../../../src/io/index.ts'
+import { readSuperblocks } from '../../../../src/bookie/identity/superblock-store.ts'
 import { createSimulatedIo, World } from '../../../../src/simulation/index.ts'
 import { JournalModel, openModel, type OpenModelOptions } from '../../../support/journal-model.ts'
 
@@ -240,6 +241,19 @@ t.test('ledger directories carry the identity', async (t) => {
   t.notOk(node.disk.find('/other/super.A'), 'a refused bookie gets no superblock')
   node.disk.overwrite('/d1/IDENTITY', 0, Buffer.from('{"format":"quire-ledgers-9"'))
   await t.rejects(open({ ledgerDirectories: ['/d1', '/d2'] }), { code: 'QUIRE_IDENTITY_MISMATCH' })
+})
+
+t.test('ledger directories that were stamped and not named are named later', async (t) => {
+  const { open, world, node } = createWorld('stamped')
+  node.disk.makeDirectory('/m')
+  await open()
+  world.kill('a')
+  const { files } = createSimulatedIo(world, 'a')
+  const { store } = await world.settle(readSuperblocks(files, '/j'))
+  await world.settle(store.write({ ledgerDirectories: [] }))
+  await open()
+  await t.rejects(open({ ledgerDirectories: ['/m'] }), { code: 'QUIRE_IDENTITY_MISMATCH' })
+  await open()
 })
 
 t.test('many segments: a superblock of many blocks', async (t) => {
