@@ -35,7 +35,9 @@ export class Identity {
     const named = await readIdentity(this.#io.files, this.#directory)
     const bookieId = named?.bookieId ?? onDisk?.bookieId ?? this.#newId()
     if (named !== undefined && named.clusterId !== clusterId) throw this.#otherCluster(named)
-    if (named === undefined)
+    // A journal of another cluster is refused: this directory may just not be the mounted one.
+    const isForeign = onDisk !== undefined && onDisk.clusterId !== clusterId
+    if (named === undefined && !isForeign)
       await writeIdentity(this.#io.files, this.#directory, { bookieId, clusterId })
     const incarnation = await readIncarnation(this.#session, bookieId)
     const cookie = await this.#metadata.managers.cookies.read(bookieId)

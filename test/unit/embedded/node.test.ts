@@ -144,6 +144,20 @@ t.test('the space of the last ledgers comes back too', async (t) => {
   await node.close()
 })
 
+t.test('a refusal gives a directory that is not the right one no identity', async (t) => {
+  const dir = t.testdir()
+  const journal = join(dir, 'journal')
+  const ledgers = [join(dir, 'ledgers')]
+  const { node } = await start({ dir: join(dir, 'right'), journal, ledgers })
+  await node.close()
+  const wrong = { dir: join(dir, 'wrong'), journal, ledgers }
+  await t.rejects(start(wrong), { code: 'QUIRE_IDENTITY_MISMATCH' })
+  t.equal(await io.files.facts(join(dir, 'wrong', 'IDENTITY')), undefined)
+  const { node: again } = await start({ dir: join(dir, 'right'), journal, ledgers })
+  t.equal(again.id, node.id)
+  await again.close()
+})
+
 t.test('local files of databases are one process at a time', async (t) => {
   const { dir, metadata } = await cluster(t)
   const connect = () => connectWith({ io, logger: silent }, metadata, { dir: join(dir, 'state') })
