@@ -133,7 +133,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
-    while (this.#isFull(0)) await this.#moved.wait(signal)
+    while (this.#isFull()) await this.#moved.wait(signal)
     const refusal = this.#refusal(0)
     if (refusal !== undefined) throw refusal
   }
@@ -204,12 +204,13 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     this.#waiting = grown
   }
 
-  #isFull(bytes: number): boolean {
+  /** Whatever the size of the next entry: `ready` and `append` must be of one mind. */
+  #isFull(): boolean {
     const { pendingEntriesMax, pendingBytesMax } = this.#parts.options
     const state = this.#state
     if (state.end !== undefined || state.closing) return false
     const entries = state.lap - state.lac
-    const over = state.pendingBytes + bytes > pendingBytesMax && entries > 0
+    const over = state.pendingBytes >= pendingBytesMax
     return entries >= pendingEntriesMax || over || !canAppend(state)
   }
 
@@ -217,7 +218,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     if (this.#state.end !== undefined || this.#state.closing) return this.#ending()
     const most = this.#parts.options.entryBytesMax
     if (bytes > most) return entryTooLarge(bytes, most)
-    return this.#isFull(bytes) ? backPressure(this.ledgerId, this.#state.pendingBytes) : undefined
+    return this.#isFull() ? backPressure(this.ledgerId, this.#state.pendingBytes) : undefined
   }
 
   #ending(): QuireError {

@@ -21,7 +21,9 @@ export interface LedgerClientOptions {
   readonly speculateAfterMs?: number
   /** Appends not acknowledged, of one writer. Default 4096. */
   readonly pendingEntriesMax?: number
-  /** Payload bytes not acknowledged, of one writer. Default 16 MiB. */
+  /**
+   * Payload bytes not acknowledged, of one writer, from which on it takes no entry. Default 16 MiB.
+   */
   readonly pendingBytesMax?: number
   /**
    * Acknowledged entries, and their bytes, kept for slow members before they set the pace. Defaults

@@ -350,9 +350,9 @@ t.test('back-pressure: beyond the budget nothing is sent', async (t) => {
   for (const bookie of cluster.bookies) bookie.release()
   await waiting
   t.same(await Promise.all(few), [0, 1, 2, 3, 4, 5, 6, 7])
-  const large = writer.append(Buffer.alloc(900))
+  const large = writer.append(Buffer.alloc(1_000))
   t.equal(await code(writer.append(Buffer.alloc(200))), 'QUIRE_BACKPRESSURE', 'bytes count too')
-  t.equal(writer.pendingBytes, 900)
+  t.equal(writer.pendingBytes, 1_000)
   const abort = new AbortController()
   await until(() => cluster.bookies.every(({ heldCount }) => heldCount === 1))
   for (const bookie of cluster.bookies) {
