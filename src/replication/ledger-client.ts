@@ -27,7 +27,7 @@ import { DrivenLedgerWriter } from './ledger-writer.ts'
 import { defaultOptions } from './parts.ts'
 import type { ClientParts, KnownBookies, LedgerClientOptions } from './parts.ts'
 import { Sweeper, Turn } from './turn.ts'
-import { checkSignal } from './wait.ts'
+import { checkSignal, orAborted } from './wait.ts'
 
 export interface LedgerClientParts {
   readonly network: Network
@@ -116,13 +116,13 @@ class DrivenLedgerClient implements LedgerClient {
       return this.#reader(identity, metadata, metadata.value.lastEntryId)
     }
     const fragment = lastFragment(metadata.value)
-    const lac = await readConfirmed({
+    const asked = readConfirmed({
       parts: this.#parts,
       identity,
       quorum: createQuorum(metadata.value),
       ensemble: fragment.ensemble,
     })
-    checkSignal(options.signal)
+    const lac = await orAborted(asked, options.signal)
     // What lies before the last fragment is confirmed, whoever answers.
     return this.#reader(identity, metadata, Math.max(lac ?? -1, fragment.firstEntryId - 1))
   }
