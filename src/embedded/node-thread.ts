@@ -8,10 +8,12 @@ import { startNode, type NodeHandle } from './node/node.ts'
 export function run(port: ThreadPort, io: Io): void {
   const post = (message: FromNode): void => port.post(message)
   const logger = loggerOn(post, {})
-  const state: { node: Promise<NodeHandle> | undefined; failed: boolean } = {
+  const state: { node: Promise<NodeHandle> | undefined; started: boolean; failed: boolean } = {
     node: undefined,
+    started: false,
     failed: false,
   }
+  const starting = new AbortController()
   const fail = (error: unknown): void => {
     if (state.failed) return
     state.failed = true
@@ -20,15 +22,20 @@ export function run(port: ThreadPort, io: Io): void {
   port.receive((message) => {
     const asked = asToNode(message)
     if (asked.type === 'start') {
-      const node = startNode({ io, logger, settings: asked.settings, failed: fail })
+      const { settings } = asked
+      const { signal } = starting
+      const node = startNode({ io, logger, settings, failed: fail, signal })
       state.node = node
-      node.then(
-        ({ id, listen, incarnation }) => post({ type: 'ready', id, listen, incarnation }),
-        fail,
-      )
+      node.then(({ id, listen, incarnation }) => {
+        state.started = true
+        post({ type: 'ready', id, listen, incarnation })
+      }, fail)
     } else if (asked.type === 'stats') {
-      void state.node?.then((node) => post({ type: 'stats', stats: node.stats() }))
+      // A node that did not start has told so.
+      state.node?.then((node) => post({ type: 'stats', stats: node.stats() }), fail)
     } else {
+      // One that is still starting may wait for metadata that do not answer.
+      if (!state.started) starting.abort()
       state.node
         ?.then((node) => node.close())
         .then((stats) => post({ type: 'closed', stats }), fail)

@@ -35,6 +35,8 @@ export interface NodeMetadataParts {
   readonly logger: Logger
   readonly settings: NodeSettings
   readonly failed: (error: Error) => void
+  /** Ends every call to metadata elsewhere, those under way too. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export async function openNodeMetadata(parts: NodeMetadataParts): Promise<NodeMetadata> {
@@ -77,11 +79,12 @@ async function endEarlierSessions(tree: Tree): Promise<void> {
 }
 
 async function openRemote(parts: NodeMetadataParts, uri: string): Promise<NodeMetadata> {
-  const { io, logger, settings } = parts
+  const { io, logger, settings, signal } = parts
   const timeoutMs = settings.sessionTimeoutMs
   const store = connectMetadata({ ...io, logger, addresses: parseQuireUri(uri), timeoutMs })
+  signal?.addEventListener('abort', () => void store.close(), { once: true })
   try {
-    const session = await RenewedSession.open(store, { timeoutMs })
+    const session = await RenewedSession.open(store, { timeoutMs, signal })
     const instanceId = await initializeCluster(session, io.random)
     return await assemble({ parts, store, session, instanceId, server: undefined })
   } catch (error) {

@@ -21,6 +21,8 @@ export interface NodeParts {
   readonly settings: NodeSettings
   /** Called once, when the node can go on no more: nothing pending was answered as done. */
   readonly failed: (error: unknown) => void
+  /** Gives a start up, also one that waits for metadata elsewhere. Not for a node that serves. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface NodeHandle {
@@ -47,14 +49,14 @@ export async function startNode(parts: NodeParts): Promise<NodeHandle> {
 }
 
 async function start(parts: NodeParts, closers: Closers, failure: Failure): Promise<NodeHandle> {
-  const { io, logger, settings } = parts
+  const { io, logger, settings, signal } = parts
   const startedAtMs = io.clock.monotonicMs()
   const failed = (error: Error): void => failure.happened(error)
   await io.files.makeDirectory(settings.dir)
   const lock = await io.files.lock(settings.dir)
   closers.add(() => lock.release())
 
-  const metadata = await openNodeMetadata({ io, logger, settings, failed })
+  const metadata = await openNodeMetadata({ io, logger, settings, failed, signal })
   closers.add(() => metadata.close())
 
   const syncs: SyncCount = { count: 0 }
