@@ -38,6 +38,7 @@ const faultsOfNetwork = [
 ] as const
 const faultsOfDisks = [
   'disk stall',
+  'hung disk',
   'slow disk',
   'sync error',
   'write error',
@@ -175,6 +176,16 @@ export class Nemesis {
       'disk stall': () => {
         const forMs = this.#between([50, 12_000])
         node().diskFaults.stalledUntilMs = this.#world.scheduler.nowMs + forMs
+      },
+      // It never answers again; an operator who sees that ends the node.
+      'hung disk': () => {
+        const operator = this.#operator()
+        const { diskFaults } = this.#world.node(operator.name)
+        diskFaults.stalledUntilMs = Infinity
+        this.#endLater([1000, 20_000], () => {
+          diskFaults.stalledUntilMs = 0
+          operator.kill()
+        })
       },
       'slow disk': () => {
         const { diskFaults } = node()

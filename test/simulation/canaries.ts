@@ -181,8 +181,38 @@ export const canaries: readonly Canary[] = [
   },
 ]
 
+/** What no run may do: two runs of one seed then differ. */
+const planted: readonly Canary[] = [
+  {
+    id: 'clock',
+    what: 'the time of the machine',
+    file: 'replication/ledger-client.ts',
+    edits: [['ctimeMs: Math.floor(clock.wallMs())', 'ctimeMs: Date.now()']],
+  },
+  {
+    id: 'module state',
+    what: 'what an earlier node of the process left',
+    file: 'embedded/node/identity.ts',
+    edits: [
+      ['export class Identity {', 'let made = 0\n\nexport class Identity {'],
+      ["this.#io.random.bytes(8).toString('hex')", "String(++made).padStart(16, '0')"],
+    ],
+  },
+  {
+    id: 'order',
+    what: 'an order that is nobody’s',
+    file: 'simulation/network.ts',
+    edits: [
+      [
+        'return [...this.#connections]',
+        'return [...this.#connections].sort(() => Math.random() - 0.5)',
+      ],
+    ],
+  },
+]
+
 export function canaryOf(id: string): Canary {
-  const canary = canaries.find((each) => each.id === id)
+  const canary = [...canaries, ...planted].find((each) => each.id === id)
   if (canary === undefined) throw new Error(`there is no canary ${id}`)
   return canary
 }

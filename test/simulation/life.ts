@@ -36,7 +36,8 @@ export function checkError(report: Report, error: unknown, doing: string): void 
   const cause = error instanceof Error && error.cause ? ` (${messageOf(error.cause)})` : ''
   const code = QuireError.is(error) ? error.code : 'no error of Quire'
   const stack = error instanceof Error && !QuireError.is(error) ? ` ${error.stack}` : ''
-  report.violated('errors', `${doing}: ${code}: ${messageOf(error)}${cause}${stack}`)
+  const checker = code === 'QUIRE_STATE_DIVERGED' ? 'state equality' : 'errors'
+  report.violated(checker, `${doing}: ${code}: ${messageOf(error)}${cause}${stack}`)
 }
 
 export interface LifeParts {

@@ -1,4 +1,4 @@
-// npm run simulate -- --seed N | --seeds A..B [--canary ID] [--json] [--trace]
+// npm run simulate -- --seed N | --seeds A..B [--canary ID] [--json] [--trace] [--ms N]
 // One line of JSON for each seed; exits with 1 when a checker found something.
 import { parseArgs } from 'node:util'
 import { canaryOf, release } from './canaries.ts'
@@ -8,6 +8,10 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seeds: { type: 'string' },
     canary: { type: 'string' },
+    /** Virtual milliseconds of faults. */
+    ms: { type: 'string' },
+    /** Runs each seed so often. */
+    times: { type: 'string', default: '1' },
     /** Ends at the first seed that fails. */
     until: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -18,13 +22,23 @@ const { values } = parseArgs({
 const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
 if (canary) release(canary)
 const { runSeed } = await import('./run.ts')
+const { vague } = await import('./checkers/report.ts')
 const trace = values.trace ? (line: string) => process.stderr.write(`${line}\n`) : undefined
 const [from = '1', to = from] = (values.seeds ?? values.seed ?? '1').split('..')
 let failed = 0
-for (let seed = Number(from); seed <= Number(to); seed += 1) {
-  const { counts, ...result } = await runSeed({ seed, trace, kinds: canary?.kinds })
-  if (!result.ok) failed += 1
+const faultMs = values.ms === undefined ? undefined : Number(values.ms)
+const kinds = canary?.kinds
+
+async function one(seed: number): Promise<boolean> {
+  const { counts, ...result } = await runSeed({ seed, trace, kinds, faultMs })
   console.log(JSON.stringify(values.json ? result : { ...result, counts }))
+  return result.ok || (canary !== undefined && vague.has(result.checker ?? ''))
+}
+
+for (let seed = Number(from); seed <= Number(to); seed += 1) {
+  for (let time = 0; time < Number(values.times); time += 1) {
+    if (!(await one(seed))) failed += 1
+  }
   if (failed > 0 && values.until) break
 }
 process.exitCode = failed > 0 ? 1 : 0

@@ -98,9 +98,9 @@ class Run {
       await this.world.settle(this.#phases(), 3_600_000)
     } catch (error) {
       checkError(this.report, error, 'the run')
-      if (this.report.first === undefined) this.report.violated('run', String(error))
+      if (this.report.verdict === undefined) this.report.violated('run', String(error))
     }
-    return this.report.first
+    return this.report.verdict
   }
 
   async #phases(): Promise<void> {
@@ -113,7 +113,7 @@ class Run {
     scheduler.tell('healed')
     await this.world.pass(scheduler.between([0, 5000], 'run.healed'))
     await this.#stop()
-    if (this.report.first === undefined) await verify(this)
+    if (this.report.named === undefined) await verify(this)
   }
 
   /** The clients of the nodes themselves work too. */
@@ -164,7 +164,7 @@ class Run {
     const waiting = () => this.#lives.filter(({ alive }) => alive).flatMap((l) => l.waitingFor)
     while (waiting().length > 0 && scheduler.nowMs < endMs) {
       await this.world.pass(100)
-      if (this.report.first !== undefined) return
+      if (this.report.named !== undefined) return
     }
     const stuck = waiting()
     if (stuck.length > 0) {

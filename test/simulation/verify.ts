@@ -12,8 +12,7 @@ import { databaseOf, machine } from './states.ts'
 const startMs = 120_000
 
 export async function verify(run: Run): Promise<void> {
-  await restart(run)
-  if (run.report.first !== undefined) return
+  if (!(await restart(run))) return
   const one = await run.cluster.client('v1')
   const other = await run.cluster.client('v2')
   const steps = [ledgers, logs, states]
@@ -22,9 +21,9 @@ export async function verify(run: Run): Promise<void> {
       await step(run, one, other)
     } catch (error) {
       checkError(run.report, error, `the last look at ${step.name}`)
-      if (run.report.first === undefined) run.report.violated('last look', messageOf(error))
+      run.report.violated('last look', messageOf(error))
     }
-    if (run.report.first !== undefined) return
+    if (run.report.named !== undefined) return
   }
   await bookies(run, one)
   await one.close()
@@ -52,7 +51,7 @@ async function quiet({ world, cluster, report }: Run): Promise<void> {
 }
 
 /** All machines lose their power at once, or their processes are ended in order. */
-async function restart({ world, cluster, report }: Run): Promise<void> {
+async function restart({ world, cluster, report }: Run): Promise<boolean> {
   const inOrder = world.scheduler.choose(3, 'verify.close') === 0
   for (const operator of cluster.operators.reverse()) {
     if (inOrder && operator.node !== undefined) {
@@ -71,6 +70,7 @@ async function restart({ world, cluster, report }: Run): Promise<void> {
     const why = messageOf(refusals.at(-1)?.error)
     report.violated('liveness', `${name} did not start again within ${startMs} ms: ${why}`)
   }
+  return down().length === 0
 }
 
 async function ledgers({ checkers, report }: Run, one: Client, other: Client): Promise<void> {

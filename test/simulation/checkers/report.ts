@@ -8,6 +8,15 @@ export interface Violation {
   readonly timeMs: number
 }
 
+/** Checkers that only say that something is wrong, and not what: none of them names a mistake. */
+export const vague: ReadonlySet<string> = new Set([
+  'errors',
+  'liveness',
+  'run',
+  'last look',
+  'leak',
+])
+
 export class Report {
   readonly violations: Violation[] = []
   readonly #nowMs: () => number
@@ -25,8 +34,13 @@ export class Report {
     if (!condition) this.violated(checker, reason())
   }
 
-  get first(): Violation | undefined {
-    return this.violations[0]
+  /** The first that says what is wrong. */
+  get named(): Violation | undefined {
+    return this.violations.find(({ checker }) => !vague.has(checker))
+  }
+
+  get verdict(): Violation | undefined {
+    return this.named ?? this.violations[0]
   }
 }
 
