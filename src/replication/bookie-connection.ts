@@ -44,6 +44,7 @@ export interface Request {
 interface Outstanding {
   readonly sink: ReplySink
   readonly token: number
+  readonly sentAtMs: number
   readonly deadlineMs: number
 }
 
@@ -77,6 +78,8 @@ export class BookieConnection {
   #waiting: { bytes: Uint8Array; flushed: Flushed | undefined }[] = []
   #corked = false
   #nextTxn = 1
+  /** When anything came last. */
+  #heardMs = Number.NEGATIVE_INFINITY
   #backOffMs = 0
   #notBeforeMs = 0
   #closed = false
@@ -115,8 +118,8 @@ export class BookieConnection {
   request({ encode, sink, token, timeoutMs }: Request): void {
     const txnLow = this.#nextTxn
     this.#nextTxn = txnLow === 0xffff_ffff ? 1 : txnLow + 1
-    const deadlineMs = this.#options.clock.monotonicMs() + timeoutMs
-    this.#outstanding.set(txnLow, { sink, token, deadlineMs })
+    const sentAtMs = this.#options.clock.monotonicMs()
+    this.#outstanding.set(txnLow, { sink, token, sentAtMs, deadlineMs: sentAtMs + timeoutMs })
     this.#options.sweeper.watch(this)
     this.write(encode(txnLow))
   }
@@ -141,11 +144,15 @@ export class BookieConnection {
   }
 
   sweep(nowMs: number): boolean {
-    for (const [txn, { sink, token, deadlineMs }] of this.#outstanding) {
+    let silent = false
+    for (const [txn, { sink, token, sentAtMs, deadlineMs }] of this.#outstanding) {
       if (nowMs < deadlineMs) continue
       this.#outstanding.delete(txn)
+      silent ||= this.#heardMs <= sentAtMs
       sink.failed(token, this.#error('QUIRE_TIMEOUT', 'did not answer in time'))
     }
+    // The other end may be gone without a word: the system would find out after a quarter of an hour.
+    if (silent) this.reset(this.#error('QUIRE_TIMEOUT', 'says nothing any more'))
     return this.#outstanding.size > 0
   }
 
@@ -221,6 +228,7 @@ export class BookieConnection {
   }
 
   #take(reader: FrameReader, chunk: Buffer): void {
+    this.#heardMs = this.#options.clock.monotonicMs()
     const problem = reader.push(chunk, this.#onFrame)
     this.#settle()
     if (problem !== undefined) this.reset(this.#error('QUIRE_CONNECTION_LOST', problem.message))

@@ -56,6 +56,23 @@ t.test('speculation: a second replica is asked before the first has failed', asy
   t.same(await reading, numbered(20), 'in less than the time of a request')
 })
 
+t.test('a bookie that says nothing any more is asked over a new connection', async (t) => {
+  const { client, cluster, time } = await bench(t)
+  const writer = await client.create({ ensembleSize: 1 })
+  await writer.append(Buffer.from('entry 0'))
+  await writer.close()
+  const reader = await client.tail(writer.ledgerId)
+  t.same(await contents(reader), numbered(1))
+  for (const bookie of cluster.bookies) bookie.interfere = () => 'hang'
+  const failing = code(contents(reader))
+  await time.advance(6_000)
+  t.equal(await failing, 'QUIRE_ENTRY_UNREADABLE')
+  for (const bookie of cluster.bookies) bookie.interfere = () => 'serve'
+  const { connects } = cluster
+  t.same(await contents(reader), numbered(1))
+  t.equal(cluster.connects, connects + 1)
+})
+
 t.test('what cannot be read says why, and silence is never absence', async (t) => {
   const { client, cluster, ledgers } = await bench(t)
   const writer = await filled(client, 3)
