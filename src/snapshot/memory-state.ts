@@ -13,7 +13,7 @@ import {
   type ReplicatedState,
 } from './state.ts'
 import type { Sessions } from './sessions.ts'
-import { decodeValue, encodeValue } from './values.ts'
+import { decodeValue, encodeResult, encodeValue } from './values.ts'
 
 /**
  * A deterministic state machine. Commands, results, questions and answers are made of JSON values,
@@ -69,7 +69,7 @@ export class MemoryState<State, Command, Result, Question, Answered> implements 
   #run(body: Buffer, context: ApplyContext): { result: Buffer; trace: number } {
     const command: Command = decodeValue(body)
     const next = this.#machine.apply(this.#state, command, context)
-    const result = encodeValue(next.result)
+    const result = encodeResult(next.result)
     this.#state = next.state
     return { result, trace: crc32(body) }
   }

@@ -15,7 +15,7 @@ import {
   type ReplicatedState,
 } from './state.ts'
 import type { Sessions } from './sessions.ts'
-import { decodeValue, encodeValue } from './values.ts'
+import { decodeValue, encodeResult } from './values.ts'
 
 /**
  * Changes the database and returns the command's result. Synchronous; uses nothing but its
@@ -261,14 +261,11 @@ class GuardedTransaction implements SqlTransaction {
     this.#trace = 0
     this.#tx.run('savepoint quire_command')
     try {
-      const result = encodeValue(work())
+      const result = encodeResult(work())
       this.#tx.run('release quire_command')
       return { result, trace: this.#trace }
     } catch (error) {
       this.#undo(error)
-      // An unusable result is the command's mistake, not this replica's.
-      if (QuireError.is(error, 'QUIRE_BAD_OPTION'))
-        throw new TypeError(error.message, { cause: error })
       throw error
     }
   }

@@ -1,7 +1,7 @@
 // Commands, results and questions as bytes: JSON, and beyond it bigint and bytes. What JSON cannot
 // say otherwise (functions, dates as dates, NaN) is JSON's answer: left out, text, null.
 
-import { QuireError } from '../errors.ts'
+import { messageOf, QuireError } from '../errors.ts'
 
 const bigintKey = '$quire:bigint'
 const bytesKey = '$quire:bytes'
@@ -18,6 +18,18 @@ export function encodeValue(value: unknown): Buffer {
       'a command, its arguments and its result are made of JSON values, bigint and Uint8Array',
       { cause },
     )
+  }
+}
+
+/**
+ * The result of a command. One that has no JSON is the command's mistake, the same everywhere, and
+ * not the end of the replica: a plain error.
+ */
+export function encodeResult(value: unknown): Buffer {
+  try {
+    return encodeValue(value)
+  } catch (error) {
+    throw new TypeError(messageOf(error), { cause: error })
   }
 }
 

@@ -82,6 +82,17 @@ interface Kind {
   total(state: ReplicatedState): Promise<number>
 }
 
+t.test('a result that cannot be told fails its command, not the machine', async (t) => {
+  const machine: Machine<number, number, unknown, undefined, number> = {
+    ...sum,
+    apply: (state, change) => ({ state: state + change, result: { '$quire:bytes': change } }),
+  }
+  const state = new MemoryState(machine, 4)
+  t.same(values(await apply(state, [open, command(1, 5)])), ['failed'])
+  t.equal(state.query(undefined), 0)
+  t.same(values(await apply(state, [command(1, 5)])), ['failed'], 'and the same again')
+})
+
 const kinds = (directory: string): Kind[] => {
   const simulated = createSimulatedStateStores({ random: seededRandom(1) })
   let made = 0
