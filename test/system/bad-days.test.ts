@@ -1,93 +1,31 @@
 // Bad days of one node, on real processes: each has its error with a code and a sentence, nothing is lost or overwritten, and
-// the node starts again once the cause is gone.
+// the node starts again once the cause is gone. What disks do is in disk.test.ts, damaged bytes in damage.test.ts.
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
-  closeSync,
   mkdirSync,
-  openSync,
-  readdirSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs'
-import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { connect } from '../../src/index.ts'
-import { startQuire, type QuireProcess } from '../support/processes.ts'
-
-const at = ['--listen', '127.0.0.1:0']
-
-async function starts(dir: string, more: string[] = []): Promise<QuireProcess> {
-  const node = startQuire(['--dir', dir, ...at, ...more])
-  await node.ready
-  return node
-}
-
-/** The start is refused: exit status 1, the code, and a sentence. */
-async function refused(t: Test, args: string[], code: string): Promise<void> {
-  const node = startQuire(args)
-  t.equal(await node.ended, 1, `${code}: exit status`)
-  t.match(
-    node.stderr(),
-    new RegExp(`quire: .{30,} \\[${code}\\]`, 's'),
-    `${code}: sentence and code`,
-  )
-  t.match(node.lines.at(-1), { event: 'error', code })
-}
-
-async function put(node: QuireProcess, text: string): Promise<void> {
-  await using client = await connect(`quire://${(await node.ready).listen}`)
-  const log = await client.log('days')
-  await using writer = await log.acquire()
-  await writer.append(Buffer.from(text))
-}
-
-async function records(node: QuireProcess): Promise<string[]> {
-  await using client = await connect(`quire://${(await node.ready).listen}`)
-  const log = await client.log('days')
-  const found: string[] = []
-  for await (const { bytes } of log.read({ from: 0 })) found.push(bytes.toString())
-  return found
-}
-
-/** A directory that holds one record and was closed in order. */
-async function prepared(t: Test): Promise<string> {
-  const dir = join(t.testdir(), 'node')
-  const node = await starts(dir)
-  await put(node, 'precious')
-  t.equal(await node.kill('SIGTERM'), 0)
-  return dir
-}
-
-async function stillThere(t: Test, dir: string, more: string[] = []): Promise<void> {
-  const node = await starts(dir, more)
-  t.same(await records(node), ['precious'], 'nothing was lost')
-  t.equal(await node.kill('SIGTERM'), 0)
-}
-
-const filesOf = (dir: string, pattern: RegExp): string[] =>
-  readdirSync(dir, { recursive: true, encoding: 'utf8' })
-    .filter((name) => pattern.test(name))
-    .map((name) => join(dir, name))
-    .sort()
-
-const hashOf = (paths: readonly string[]): string =>
-  paths.map((path) => createHash('sha256').update(readFileSync(path)).digest('hex')).join()
-
-function flip(path: string, offset: number): void {
-  const file = openSync(path, 'r+')
-  const byte = Buffer.alloc(1)
-  readSync(file, byte, 0, 1, offset)
-  byte[0] = (byte[0] ?? 0) ^ 0x10
-  writeSync(file, byte, 0, 1, offset)
-  closeSync(file)
-}
+import t from 'tap'
+import {
+  at,
+  filesOf,
+  flip,
+  hashOf,
+  prepared,
+  put,
+  records,
+  refused,
+  starts,
+  stillThere,
+} from '../support/one-node.ts'
+import { startQuire } from '../support/processes.ts'
 
 t.test('a second process on the same directory', async (t) => {
   const dir = join(t.testdir(), 'node')
@@ -195,10 +133,29 @@ t.test('a lost journal file', async (t) => {
 t.test('an emptied journal disk never answers under the old identity', async (t) => {
   const dir = await prepared(t)
   renameSync(join(dir, 'journal'), join(dir, 'aside'))
+  await refused(t, ['--dir', dir, ...at], 'QUIRE_IDENTITY_UNKNOWN')
+  rmSync(join(dir, 'journal'), { recursive: true, force: true })
   mkdirSync(join(dir, 'journal'))
   await refused(t, ['--dir', dir, ...at], 'QUIRE_IDENTITY_UNKNOWN')
   rmSync(join(dir, 'journal'), { recursive: true })
   renameSync(join(dir, 'aside'), join(dir, 'journal'))
+  await stillThere(t, dir)
+})
+
+t.test('lost metadata, and metadata that is none', async (t) => {
+  const dir = await prepared(t)
+  renameSync(join(dir, 'metadata'), join(dir, 'aside'))
+  await refused(t, ['--dir', dir, ...at], 'QUIRE_IDENTITY_MISMATCH')
+  rmSync(join(dir, 'metadata'), { recursive: true })
+  renameSync(join(dir, 'aside'), join(dir, 'metadata'))
+  const tree = join(dir, 'metadata/tree.sqlite')
+  const saved = readFileSync(tree)
+  for (const damage of [Buffer.from('garbage'), saved.subarray(0, 5000)]) {
+    writeFileSync(tree, damage)
+    await refused(t, ['--dir', dir, ...at], 'QUIRE_IO')
+    t.same(readFileSync(tree), damage, 'nothing was overwritten')
+  }
+  writeFileSync(tree, saved)
   await stillThere(t, dir)
 })
 
@@ -223,57 +180,25 @@ t.test('an address that is taken', async (t) => {
   await node.kill('SIGTERM')
 })
 
-t.test('a full disk at the start, and under load', async (t) => {
-  const mount = join(t.testdir(), 'small')
-  mkdirSync(mount)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'quire-test', mount])
-  t.teardown(() => execFileSync('umount', ['-l', mount]))
-  const dir = join(mount, 'node')
-  await refused(t, ['--dir', dir, ...at], 'QUIRE_DISK_FULL')
-  execFileSync('mount', ['-o', 'remount,size=330m', mount])
-  const node = await starts(dir)
-  await put(node, 'precious')
-  writeFileSync(join(mount, 'filler'), Buffer.alloc(120 << 20))
-  await using client = await connect(`quire://${(await node.ready).listen}`)
-  const outcome = await fillUp(client)
-  t.not(outcome.error, undefined, 'a full disk refuses appends')
-  t.same(await records(node), ['precious'], 'reads go on')
-  rmSync(join(mount, 'filler'))
-  await writesAgain(t, client)
-  await using recovered = await client.ledgers.recover(outcome.ledgerId)
-  t.ok(recovered.lastAddConfirmed >= outcome.lastAcked, 'what was acknowledged is there')
-  await node.kill('SIGKILL')
-  await stillThere(t, dir)
-})
-
-type Client = Awaited<ReturnType<typeof connect>>
-
-async function fillUp(
-  client: Client,
-): Promise<{ ledgerId: bigint; lastAcked: number; error: unknown }> {
-  const writer = await client.ledgers.create({ ensembleSize: 1, ackQuorumSize: 1 })
-  const { ledgerId } = writer
-  let lastAcked = -1
-  try {
-    for (let sent = 0; sent < 4000; sent++)
-      lastAcked = await writer.append(Buffer.alloc(128 << 10, sent))
-    return { ledgerId, lastAcked, error: undefined }
-  } catch (error) {
-    return { ledgerId, lastAcked, error }
-  }
-}
-
-/** The node goes back to writing by itself when there is room. */
-async function writesAgain(t: Test, client: Client): Promise<void> {
-  for (let attempt = 1; attempt <= 100; attempt++) {
-    try {
-      const writer = await client.ledgers.create({ ensembleSize: 1, ackQuorumSize: 1 })
-      await writer.append(Buffer.from('again'))
-      t.pass(`appends are taken again at attempt ${attempt}`)
-      return
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-  }
-  t.fail('appends are refused although there is room')
-}
+t.test(
+  'SIGTERM closes in order also while the metadata hangs, a second one ends at once',
+  async (t) => {
+    const base = t.testdir()
+    const first = await starts(join(base, 'first'))
+    const metadata = ['--metadata', `quire://${(await first.ready).listen}`]
+    const [patient, hurried] = [
+      await starts(join(base, 'patient'), metadata),
+      await starts(join(base, 'hurried'), metadata),
+    ]
+    first.child.kill('SIGSTOP')
+    const closed = patient.kill('SIGTERM')
+    hurried.child.kill('SIGTERM')
+    await sleep(500)
+    t.equal(hurried.child.exitCode, null, 'it waits for the metadata')
+    t.equal(await hurried.kill('SIGTERM'), 1)
+    t.notMatch(hurried.lines.at(-1), { event: 'closed' })
+    t.equal(await closed, 0)
+    t.match(patient.lines.at(-1), { event: 'closed' })
+    await first.kill('SIGKILL')
+  },
+)
