@@ -26,10 +26,11 @@ export function run(port: ThreadPort, io: Io): void {
       const { signal } = starting
       const node = startNode({ io, logger, settings, failed: fail, signal })
       state.node = node
-      node.then(({ id, listen, incarnation }) => {
+      const ready = ({ id, listen, incarnation }: NodeHandle): void => {
         state.started = true
         post({ type: 'ready', id, listen, incarnation })
-      }, fail)
+      }
+      node.then(ready, fail)
     } else if (asked.type === 'stats') {
       // A node that did not start has told so.
       state.node?.then((node) => post({ type: 'stats', stats: node.stats() }), fail)
