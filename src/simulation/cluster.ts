@@ -135,6 +135,19 @@ export class Operator {
     this.#startLater()
   }
 
+  /** Ends the node in order and starts it again; kills it when it does not end within `limitMs`. */
+  async restart(limitMs: number): Promise<void> {
+    const node = this.#node
+    if (node === undefined) return
+    const life = ++this.#life
+    this.#node = undefined
+    const kill = () => {
+      if (this.#life === life) this.kill()
+    }
+    await Promise.race([node.close(), this.#world.pass(limitMs)])
+    kill()
+  }
+
   /** From now on nothing is started again. */
   leave(): void {
     this.#wanted = false

@@ -22,6 +22,7 @@ export interface NemesisOptions {
 
 const faultsOfProcesses = [
   'kill',
+  'restart',
   'power cut',
   'power cut of all',
   'pause',
@@ -122,6 +123,7 @@ export class Nemesis {
   #ofProcesses(): Record<FaultOfProcess, () => void> {
     return {
       kill: () => this.#operator().kill(),
+      restart: () => void this.#operator().restart(20_000),
       'power cut': () => this.#operator().cutPower(this.#crashMode()),
       'power cut of all': () => {
         const mode = this.#crashMode()

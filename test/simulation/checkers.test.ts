@@ -226,6 +226,7 @@ t.test('logs', async (t) => {
       checker.refused(bytes('c'))
       checker.acquired(2, 2, 1)
       checker.final(0, entries('a', 'b'))
+      checker.truncated(1, 0)
       checker.final(1, entries('b'))
     }),
     [],
@@ -279,6 +280,7 @@ t.test('logs', async (t) => {
         c.read('r', 0, bytes('a'))
       },
     ],
+    ['log truncated', 'more is gone than was given back', (c) => c.final(1, entries('b'))],
     ['log content', 'nobody appended it', (c) => c.read('r', 0, bytes('x'))],
     ['log acked', 'an owner begins too early', (c) => c.acquired(2, 3, 4)],
     [

@@ -37,7 +37,7 @@ export interface RunResult {
   readonly counts: Readonly<Record<string, number>>
 }
 
-const nodes = ['a', 'b', 'c'] as const
+const machines = ['a', 'b', 'c', 'd', 'e'] as const
 const clientMachines = ['k1', 'k2', 'k3'] as const
 /** After everything is whole again, whatever has begun ends within this. */
 const livenessMs = 240_000
@@ -75,12 +75,13 @@ class Run {
     const parts = { checker: this.bookies, now: () => scheduler.events }
     this.cluster = new SimulatedCluster({
       world: this.world,
-      nodes,
+      nodes: machines.slice(0, [3, 3, 4, 5][choose(this.world, 4)]),
       logger: (machine) => this.#logger(machine),
       wrapNodeIo: (io, machine) => observed(io, machine, parts),
       open: {
         ...settings(this.world),
         segmentBytes: [65_536, 262_144][choose(this.world, 2)] ?? 0,
+        collectIntervalMs: [300, 3000, 30_000][choose(this.world, 3)] ?? 0,
       },
       connect: settings(this.world),
     })
@@ -142,11 +143,12 @@ class Run {
       'ledger deleter': work.deleteLedger,
       'log writer': work.writeLog('orders'),
       'log reader': work.readLog('orders'),
+      'log truncator': work.truncateLog('orders'),
       'machine user': work.useMachine('accounts'),
       'database user': work.useDatabase('bank'),
     }
     for (const [name, each] of Object.entries(tasks)) {
-      const chances = name === 'ledger deleter' ? 8 : 3
+      const chances = /deleter|truncator/.test(name) ? 8 : 3
       if (life.choose(chances) === 0) life.start(name, () => each(life, this.checkers))
     }
   }

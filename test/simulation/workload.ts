@@ -2,7 +2,7 @@
 // hear of every call before it is made and of every answer as it comes.
 
 import { QuireError } from '../../src/errors.ts'
-import type { LedgerReader, LedgerWriter } from '../../src/replication/api.ts'
+import type { CreateLedgerOptions, LedgerReader, LedgerWriter } from '../../src/replication/api.ts'
 import type { LogWriter } from '../../src/embedded/log/writer.ts'
 import type { CommandChecker } from './checkers/commands.ts'
 import type { LedgerChecker } from './checkers/ledgers.ts'
@@ -23,7 +23,7 @@ export type Work = (life: Life, checkers: Checkers) => Promise<void>
 export const writeLedger: Work = async (life, { ledgers }) => {
   const { client, report } = life
   await life.during('a ledger is created', async () => {
-    const writer = await client.ledgers.create(sizes(life))
+    const writer = await client.ledgers.create(quorums[life.choose(quorums.length)])
     ledgers.created(writer.ledgerId)
     const pending: Promise<void>[] = []
     for (let left = life.choose(120); left > 0 && !life.stopping; left -= 1) {
@@ -42,11 +42,15 @@ export const writeLedger: Work = async (life, { ledgers }) => {
   })
 }
 
-function sizes(life: Life): { ackQuorumSize?: number; writeQuorumSize?: number } {
-  const choice = life.choose(6)
-  if (choice === 0) return { writeQuorumSize: 2, ackQuorumSize: 2 }
-  return choice === 1 ? { ackQuorumSize: 3 } : {}
-}
+/** The default, and others: striped, with a spare, with a single acknowledgement. */
+const quorums: readonly CreateLedgerOptions[] = [
+  {},
+  {},
+  { ackQuorumSize: 3 },
+  { ensembleSize: 3, writeQuorumSize: 2, ackQuorumSize: 2 },
+  { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 2 },
+  { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 1 },
+]
 
 async function appendOne(life: Life, ledgers: LedgerChecker, writer: LedgerWriter): Promise<void> {
   const payload = life.payload(`L${writer.ledgerId}.`)
@@ -188,6 +192,22 @@ export function readLog(name: string): Work {
       }
     })
     await life.pause([0, 500])
+  }
+}
+
+/** Gives back the beginning of a log, and collects what crashes left of it. */
+export function truncateLog(name: string): Work {
+  return async (life, { logs }) => {
+    const checker = logs.get(name)
+    await life.pause([1000, 5000])
+    if (checker === undefined || life.stopping) return
+    const log = await life.client.log(name)
+    const position = life.choose(checker.ackedEnd + 1)
+    const oldest = await life.during('a log is truncated', () => log.truncate(position))
+    checker.truncated(position, oldest)
+    if (life.choose(3) === 0) {
+      await life.during('orphans are collected', () => log.collectOrphans())
+    }
   }
 }
 

@@ -18,6 +18,7 @@ export class LogChecker {
   readonly #epochs = new Set<number>()
   readonly #next = new Map<string, number>()
   #ackedEnd = 0
+  #cut = 0
 
   constructor(report: Report, name: string) {
     this.#report = report
@@ -37,6 +38,16 @@ export class LogChecker {
       nextPosition >= ackedEnd,
       'log acked',
       () => `epoch ${epoch} begins at ${nextPosition}, ${ackedEnd} records were acknowledged`,
+    )
+  }
+
+  /** Asked to give back what is before `position`, the log begins at `oldest`. */
+  truncated(position: number, oldest: number): void {
+    this.#cut = Math.max(this.#cut, position)
+    this.#holds(
+      oldest <= this.#cut,
+      'log truncated',
+      () => `it begins at ${oldest}, and only what is before ${this.#cut} was given back`,
     )
   }
 
@@ -78,6 +89,7 @@ export class LogChecker {
   final(oldest: number, records: readonly Buffer[]): void {
     for (const [index, payload] of records.entries()) this.#saw(oldest + index, payload)
     const end = oldest + records.length
+    this.truncated(0, oldest)
     for (const [position, payload] of [...this.#acked, ...this.#seen]) {
       if (position < oldest) continue
       const isAcked = this.#acked.has(position)
