@@ -41,6 +41,7 @@ export async function startNode(parts: NodeParts): Promise<NodeHandle> {
     if (failure.error !== undefined) throw failure.error
     return node
   } catch (error) {
+    failure.poisonIf(error)
     await closers.close().catch((closing: unknown) => {
       parts.logger.warn({ error: closing }, 'a node that could not start did not end in order')
     })
@@ -123,8 +124,23 @@ class Failure {
     this.error = error
     const { failed, logger } = this.#parts
     logger.error({ error }, 'the node ends: nothing pending was answered as done')
+    this.poisonIf(error)
     failed(error)
     void this.#end()
+  }
+
+  /** Before the locks are let go: no other thread of this process is to get them. */
+  poisonIf(error: unknown): void {
+    if (!QuireError.is(error, 'QUIRE_FSYNC_FAILED')) return
+    const { io, settings, logger } = this.#parts
+    for (const directory of [settings.dir, settings.journal]) {
+      try {
+        io.files.poison(directory)
+      } catch (error) {
+        // It is gone altogether: there is nothing left to open.
+        logger.warn({ error, directory }, 'the directory could not be marked after an fsync error')
+      }
+    }
   }
 
   async #end(): Promise<void> {

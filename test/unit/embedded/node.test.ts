@@ -1,4 +1,5 @@
 // How a node ends: what fails ends all of it, and what cannot be closed keeps nothing else open.
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Closers } from '../../../src/embedded/closers.ts'
@@ -113,6 +114,39 @@ t.test('a disk that fails ends the node at once: nobody finds it any more', asyn
   await node.close()
   await t.rejects(start({ dir: join(dir, 'b'), metadata }), { code: 'QUIRE_DIRECTORY_POISONED' })
 })
+
+t.test(
+  'metadata whose disk failed are not opened again by any thread of the process',
+  async (t) => {
+    const dir = t.testdir()
+    const state = { broken: false }
+    const trees: Io['trees'] = {
+      async open(path) {
+        const store = await io.trees.open(path)
+        const commit = store.commit.bind(store)
+        store.commit = async (batch) => {
+          if (state.broken) throw new QuireError('QUIRE_FSYNC_FAILED', 'the disk failed the test')
+          await commit(batch)
+        }
+        return store
+      },
+    }
+    const { node, failures } = await start({ dir }, { ...io, trees })
+    state.broken = true
+    const addresses = [parseAddress(node.listen)]
+    const store = connectMetadata({ ...io, logger: silent, addresses, connectTimeoutMs: 100 })
+    await t.rejects(store.session(), { code: 'QUIRE_METADATA_UNAVAILABLE' })
+    await store.close()
+    await node.close()
+    t.match(failures, [{ code: 'QUIRE_FSYNC_FAILED' }])
+    t.same(
+      readdirSync(dir)
+        .filter((name) => name.startsWith('LOCK'))
+        .sort(),
+      ['LOCK', 'LOCK.poisoned'],
+    )
+  },
+)
 
 t.test('a node that failed under its client can be closed', async (t) => {
   const { state, outside } = breakable()
