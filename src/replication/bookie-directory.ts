@@ -32,7 +32,9 @@ export class BookieDirectory {
       bookieId,
       resolve: (id) => this.#options.registration.resolve(id),
     })
-    this.#connections.set(bookieId, connection)
+    // Nobody would close it: it tells whoever uses it that the client is closed.
+    if (this.#closed) connection.close()
+    else this.#connections.set(bookieId, connection)
     return connection
   }
 

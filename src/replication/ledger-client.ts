@@ -54,8 +54,8 @@ export function createLedgerClient(given: LedgerClientParts): LedgerClient {
 class DrivenLedgerClient implements LedgerClient {
   readonly #parts: ClientParts
   readonly #writers = new Set<DrivenLedgerWriter>()
+  readonly #closing = new AbortController()
   #nextPipeline = 1
-  #closed = false
 
   constructor(given: LedgerClientParts) {
     const { network, clock, timers, random, ledgers, registration, knownBookies } = given
@@ -79,7 +79,8 @@ class DrivenLedgerClient implements LedgerClient {
       frameBytesMax,
     })
     const shared = { network, clock, timers, random, logger }
-    this.#parts = { ...shared, ledgers, bookies, knownBookies, turn, sweeper, options }
+    const closed = this.#closing.signal
+    this.#parts = { ...shared, ledgers, bookies, knownBookies, turn, sweeper, options, closed }
   }
 
   async create(options: CreateLedgerOptions = {}): Promise<LedgerWriter> {
@@ -167,8 +168,8 @@ class DrivenLedgerClient implements LedgerClient {
 
   /** Writers that are open end without closing their ledgers; whoever needs those recovers them. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+    if (this.#closing.signal.aborted) return
+    this.#closing.abort(closedError())
     for (const writer of this.#writers) writer.abandon()
     this.#parts.bookies.close()
     this.#parts.sweeper.close()
@@ -176,9 +177,7 @@ class DrivenLedgerClient implements LedgerClient {
 
   #checkOpen(signal: AbortSignal | undefined): void {
     checkSignal(signal)
-    if (this.#closed) {
-      throw new QuireError('QUIRE_CLOSED', 'the ledger client was closed: open another')
-    }
+    if (this.#closing.signal.aborted) throw closedError()
   }
 
   #pipelineId(): number {
@@ -289,6 +288,10 @@ class DrivenLedgerClient implements LedgerClient {
       }
     }
   }
+}
+
+function closedError(): QuireError {
+  return new QuireError('QUIRE_CLOSED', 'the ledger client was closed: open another')
 }
 
 function identityOf(ledgerId: bigint, metadata: LedgerMetadata): LedgerIdentity {

@@ -78,9 +78,11 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
     }
     const last = Math.min(to, this.lastAddConfirmed)
     if (from > last) return
-    const both = signal === undefined ? [] : [signal]
-    const either = AbortSignal.any([this.#ending.signal, ...both])
-    yield* new RangeRead(this, { from, to: last }).entries(either)
+    try {
+      yield* new RangeRead(this, { from, to: last }).entries(this.#endOf(signal))
+    } catch (error) {
+      throw this.#reasonOf(error, signal)
+    }
   }
 
   async waitForConfirmed(
@@ -98,7 +100,7 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
       this.#moved.open()
     })
     const following = new AbortController()
-    const call = AbortSignal.any([this.#ending.signal, ...(signal ? [signal] : [])])
+    const call = this.#endOf(signal)
     const stop = (): void => following.abort()
     call.addEventListener('abort', stop, { once: true })
     try {
@@ -110,6 +112,8 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
         await Promise.race([this.#moved.wait(call), failure])
       }
       return this.lastAddConfirmed
+    } catch (error) {
+      throw this.#reasonOf(error, signal)
     } finally {
       call.removeEventListener('abort', stop)
       following.abort()
@@ -136,6 +140,20 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
 
   #checkOpen(): void {
     if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the reader was closed: open another')
+    if (this.parts.closed.aborted) throw this.parts.closed.reason
+  }
+
+  /** Aborted by the caller's signal, and at the end of the reader or of its client. */
+  #endOf(signal: AbortSignal | undefined): AbortSignal {
+    const ends = [this.#ending.signal, this.parts.closed]
+    return AbortSignal.any(signal === undefined ? ends : [...ends, signal])
+  }
+
+  /** A call that was cut short by a close, and not by its own signal, is told of the close. */
+  #reasonOf(error: unknown, signal: AbortSignal | undefined): unknown {
+    if (signal?.aborted === true) return error
+    const ended = [this.#ending.signal, this.parts.closed].find(({ aborted }) => aborted)
+    return ended === undefined ? error : ended.reason
   }
 
   /** Rejects with what ends the wait before its time; else it ends with its signal, silently. */

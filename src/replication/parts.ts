@@ -88,4 +88,6 @@ export interface ClientParts {
   readonly turn: Turn
   readonly sweeper: Sweeper
   readonly options: Required<LedgerClientOptions>
+  /** Aborted, with QUIRE_CLOSED, when the client is closed. */
+  readonly closed: AbortSignal
 }
