@@ -227,7 +227,7 @@ export class Replica {
   }
 
   /** Takes a snapshot now, or joins the one that is being taken. */
-  snapshot({ signal }: CallSignal = {}): Promise<SnapshotFacts> {
+  async snapshot({ signal }: CallSignal = {}): Promise<SnapshotFacts> {
     this.#checkUsable()
     this.#snapshotting ??= this.#takeSnapshot().finally(() => {
       this.#snapshotting = undefined
