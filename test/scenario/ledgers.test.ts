@@ -2,8 +2,6 @@
 // fences, leaves or comes back.
 import t, { type Test } from 'tap'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { parseQuireUri } from '../../src/embedded/address.ts'
-import { openManagers } from '../../src/embedded/managers.ts'
 import {
   connect,
   QuireError,
@@ -12,10 +10,8 @@ import {
   type LedgerReader,
   type LedgerWriter,
 } from '../../src/index.ts'
-import { createIo } from '../../src/io/real/index.ts'
-import { connectMetadata } from '../../src/metadata/client/index.ts'
 import type { LedgerMetadata } from '../../src/wire/ledger-metadata.ts'
-import { silent, startNodes, unheard, type Nodes } from '../support/nodes.ts'
+import { recorded, silent, startNodes, unheard, type Nodes } from '../support/nodes.ts'
 
 const heard = unheard()
 
@@ -131,15 +127,6 @@ async function follow(reader: LedgerReader, to: number): Promise<string> {
     next = upTo + 1
   }
   return ''
-}
-
-/** What the cluster has recorded of a ledger. */
-async function recorded(uri: string, ledgerId: bigint): Promise<LedgerMetadata> {
-  const io = createIo()
-  await using store = connectMetadata({ ...io, logger: silent, addresses: parseQuireUri(uri) })
-  await using session = await store.session()
-  const { ledgers } = await openManagers(session, { io })
-  return (await ledgers.read(ledgerId)).value
 }
 
 const codeOf = async (work: Promise<unknown>): Promise<string> => {

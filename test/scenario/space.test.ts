@@ -28,7 +28,7 @@ function payloadOf(ledgerId: bigint, entryId: number, size: number): Buffer {
   return bytes
 }
 
-const journalOf = (node: number, dir: string): string => join(dir, `node-${node}`, 'journal')
+const journalOf = ({ dir }: Nodes): string => join(dir, 'node-0', 'journal')
 
 const filesOf = (journal: string): string[] =>
   readdirSync(journal).filter((name) => name.endsWith('.journal'))
@@ -90,9 +90,8 @@ const segmentBytes = 64 << 10
 const quick = { segmentBytes, collectIntervalMs: 10 }
 
 t.test('segments of deleted ledgers are used again', async (t) => {
-  const dir = t.testdir()
   const cluster = await startNodes(t, 1, quick)
-  const journal = journalOf(0, dir)
+  const journal = journalOf(cluster)
   const { ledgers } = at(cluster, 0)
   const kept = await keep(ledgers, 10, 5_000)
   let most = 0
@@ -132,9 +131,8 @@ async function churnAway(
 }
 
 t.test('fences and keys outlive the segments that they were written to', async (t) => {
-  const dir = t.testdir()
   const cluster = await startNodes(t, 1, quick)
-  const journal = journalOf(0, dir)
+  const journal = journalOf(cluster)
   const listen = at(cluster, 0).listen
   await using idle = await connect(cluster.uri, { logger: silent })
   const { ledgers } = at(cluster, 0)
@@ -179,9 +177,8 @@ t.test('fences and keys outlive the segments that they were written to', async (
 })
 
 t.test('deleted ledgers never come back', async (t) => {
-  const dir = t.testdir()
   const cluster = await startNodes(t, 1, quick)
-  const journal = journalOf(0, dir)
+  const journal = journalOf(cluster)
   const listen = at(cluster, 0).listen
   const deleted: bigint[] = []
   const kept = await keep(at(cluster, 0).ledgers, 3, 100)
@@ -259,9 +256,8 @@ class SlowReader {
 }
 
 t.test('a slow reader is given what was written, though its segments are used again', async (t) => {
-  const dir = t.testdir()
   const cluster = await startNodes(t, 1, { segmentBytes: 1 << 20, collectIntervalMs: 10 })
-  const journal = journalOf(0, dir)
+  const journal = journalOf(cluster)
   const { ledgers, listen } = at(cluster, 0)
   await keep(ledgers, 1, 100)
   // All of them in the memory of one or two segments, and more answers than a socket takes.

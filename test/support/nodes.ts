@@ -4,7 +4,12 @@
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import type { Test } from 'tap'
+import { parseQuireUri } from '../../src/embedded/address.ts'
+import { openManagers } from '../../src/embedded/managers.ts'
 import { open, type Logger, type Node, type OpenOptions } from '../../src/index.ts'
+import { createIo } from '../../src/io/real/index.ts'
+import { connectMetadata } from '../../src/metadata/client/index.ts'
+import type { LedgerMetadata } from '../../src/wire/ledger-metadata.ts'
 
 const nothing = (): void => undefined
 
@@ -17,6 +22,8 @@ export const silent: Logger = {
 }
 
 export interface Nodes {
+  /** Where their directories are: `node-INDEX`. */
+  readonly dir: string
   /** By index; the first keeps the metadata. */
   readonly nodes: readonly Node[]
   /** `quire://…` of the first. */
@@ -34,9 +41,18 @@ export async function startNodes(
   count: number,
   options: Partial<OpenOptions> = {},
 ): Promise<Nodes> {
-  const dir = t.testdir()
   const nodes: (Node | undefined)[] = []
   const uriOf = (): string => `quire://${nodes[0]?.listen}`
+  const stop = async (index: number): Promise<void> => {
+    const node = nodes[index]
+    nodes[index] = undefined
+    await node?.close()
+  }
+  // Before the directory is made: so it is removed after the nodes have ended.
+  t.teardown(async () => {
+    for (let index = nodes.length - 1; index >= 0; index--) await stop(index)
+  })
+  const dir = t.testdir()
   const start = async (index: number, own: Partial<OpenOptions> = {}): Promise<Node> => {
     const node = await open({
       dir: join(dir, `node-${index}`),
@@ -50,16 +66,9 @@ export async function startNodes(
     nodes[index] = node
     return node
   }
-  const stop = async (index: number): Promise<void> => {
-    const node = nodes[index]
-    nodes[index] = undefined
-    await node?.close()
-  }
-  t.teardown(async () => {
-    for (let index = nodes.length - 1; index >= 0; index--) await stop(index)
-  })
   for (let index = 0; index < count; index++) await start(index)
   return {
+    dir,
     get nodes() {
       return nodes.filter((node) => node !== undefined)
     },
@@ -74,6 +83,15 @@ export async function startNodes(
     start,
     stop,
   }
+}
+
+/** What the cluster has recorded of a ledger. */
+export async function recorded(uri: string, ledgerId: bigint): Promise<LedgerMetadata> {
+  const io = createIo()
+  await using store = connectMetadata({ ...io, logger: silent, addresses: parseQuireUri(uri) })
+  await using session = await store.session()
+  const { ledgers } = await openManagers(session, { io })
+  return (await ledgers.read(ledgerId)).value
 }
 
 /** Collects every rejection that was not handled in the turn it came, and every warning. */
