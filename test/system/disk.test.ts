@@ -215,7 +215,6 @@ async function appendUntilUnknown(
       }
       for (let index = 0; index < 4; index++) await append(index)
       await Promise.all(Array.from({ length: 8 }, (_, index) => append(index)))
-      await writer.close()
     }
   } catch (error) {
     return { ledgerId, acked, error }
