@@ -66,9 +66,8 @@ export class SimulatedCluster {
   }
 
   /** A client on a machine of its own. Whatever ran there must have been killed. */
-  client(machine: string): Promise<Client> {
-    const { world, logger, connect } = this.#options
-    const io = createSimulatedIo(world, machine)
+  client(machine: string, io: Io = createSimulatedIo(this.world, machine)): Promise<Client> {
+    const { logger, connect } = this.#options
     return connectWith({ io, logger: logger(machine) }, this.uri, { dir: '/client', ...connect })
   }
 

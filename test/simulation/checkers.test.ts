@@ -6,6 +6,7 @@ import { BookieChecker } from './checkers/bookies.ts'
 import { CommandChecker } from './checkers/commands.ts'
 import { LedgerChecker } from './checkers/ledgers.ts'
 import { LogChecker } from './checkers/logs.ts'
+import { RegisterChecker } from './checkers/registers.ts'
 import { Report } from './checkers/report.ts'
 import { checkError } from './life.ts'
 
@@ -376,6 +377,89 @@ t.test('commands', async (t) => {
     ],
   ]
   for (const [expected, what, history] of bad) t.same(commands(history), expected, what)
+})
+
+t.test('registers', async (t) => {
+  const registers = (history: (checker: RegisterChecker) => void): string[] =>
+    said(
+      (report) => new RegisterChecker(report),
+      (checker) => {
+        for (const value of ['x', 'y', 'z']) checker.writing('/r', value)
+        checker.written('/r', 'x', { named: -1, made: 0 })
+        history(checker)
+      },
+    )
+  const mine = { session: 's', known: -1 }
+  t.same(
+    registers((checker) => {
+      const watch = { called: false }
+      checker.read('/r', { value: 'x', version: 0 }, { ...mine, watch })
+      checker.written('/r', 'y', { named: 0, made: 1 })
+      checker.read('/r', { value: 'x', version: 0 }, mine)
+      checker.refused('/r', 'z')
+      watch.called = true
+      checker.read('/r', { value: 'y', version: 1 }, { session: 's', known: 1 })
+      checker.final('/r', 'y', 1)
+    }),
+    [],
+  )
+  const bad: [string, string, (checker: RegisterChecker) => void][] = [
+    [
+      'register version',
+      'a version is skipped',
+      (c) => c.written('/r', 'y', { named: 0, made: 2 }),
+    ],
+    ['register value', 'two values', (c) => c.read('/r', { value: 'y', version: 0 }, mine)],
+    [
+      'register refused',
+      'a refused write is there',
+      (c) => {
+        c.refused('/r', 'y')
+        c.read('/r', { value: 'y', version: 1 }, mine)
+      },
+    ],
+    [
+      'register refused',
+      'a write that is there is refused',
+      (c) => {
+        c.read('/r', { value: 'y', version: 1 }, mine)
+        c.refused('/r', 'y')
+      },
+    ],
+    [
+      'register linearizable',
+      'a read is behind',
+      (c) => {
+        c.written('/r', 'y', { named: 0, made: 1 })
+        c.read('/r', { value: 'x', version: 0 }, { session: 's', known: 1 })
+      },
+    ],
+    [
+      'register session',
+      'a session goes back',
+      (c) => {
+        c.read('/r', { value: 'y', version: 1 }, mine)
+        c.read('/r', { value: 'x', version: 0 }, mine)
+      },
+    ],
+    [
+      'register watch',
+      'a watch is silent',
+      (c) => {
+        c.read('/r', { value: 'x', version: 0 }, { ...mine, watch: { called: false } })
+        c.read('/r', { value: 'y', version: 1 }, mine)
+      },
+    ],
+    [
+      'register lost',
+      'a version is gone',
+      (c) => {
+        c.written('/r', 'y', { named: 0, made: 1 })
+        c.final('/r', 'x', 0)
+      },
+    ],
+  ]
+  for (const [expected, what, history] of bad) t.same(registers(history), [expected], what)
 })
 
 t.test('errors: those that faults explain, and those that nothing explains', async (t) => {

@@ -2,6 +2,7 @@
 // One line of JSON for each seed; exits with 1 when a checker found something.
 import { parseArgs } from 'node:util'
 import { canaryOf, release } from './canaries.ts'
+import { guardGlobals } from './guard.ts'
 
 const { values } = parseArgs({
   options: {
@@ -25,6 +26,8 @@ const { runSeed } = await import('./run.ts')
 const { vague } = await import('./checkers/report.ts')
 const trace = values.trace ? (line: string) => process.stderr.write(`${line}\n`) : undefined
 const [from = '1', to = from] = (values.seeds ?? values.seed ?? '1').split('..')
+if (!canary) guardGlobals()
+
 let failed = 0
 const faultMs = values.ms === undefined ? undefined : Number(values.ms)
 const kinds = canary?.kinds

@@ -3,15 +3,26 @@
 
 import type { Client } from '../../src/embedded/client.ts'
 import { messageOf } from '../../src/errors.ts'
-import type { Logger } from '../../src/io/index.ts'
-import { type FaultKind, Nemesis, SimulatedCluster, World } from '../../src/simulation/index.ts'
+import type { ClientSettings } from '../../src/embedded/options.ts'
+import type { Io, Logger } from '../../src/io/index.ts'
+import { connectMetadata } from '../../src/metadata/client/index.ts'
+import type { MetadataStore } from '../../src/metadata/contract.ts'
+import {
+  createSimulatedIo,
+  type FaultKind,
+  Nemesis,
+  SimulatedCluster,
+  World,
+} from '../../src/simulation/index.ts'
 import { BookieChecker } from './checkers/bookies.ts'
 import { CommandChecker } from './checkers/commands.ts'
 import { LedgerChecker } from './checkers/ledgers.ts'
 import { LogChecker } from './checkers/logs.ts'
+import { RegisterChecker } from './checkers/registers.ts'
 import { Report, type Violation } from './checkers/report.ts'
 import { checkError, Life } from './life.ts'
 import { observed } from './observer.ts'
+import { useRegisters } from './registers.ts'
 import { verify } from './verify.ts'
 import * as work from './workload.ts'
 
@@ -57,6 +68,7 @@ class Run {
   readonly #lives: Life[] = []
   readonly #hosts: Host[]
   readonly #nemesis: Nemesis
+  readonly #settings: Partial<ClientSettings>
   #stopping = false
 
   constructor(options: RunOptions) {
@@ -71,19 +83,21 @@ class Run {
       logs: new Map([['orders', new LogChecker(this.report, 'orders')]]),
       machines: new Map([['accounts', new CommandChecker(this.report, 'accounts')]]),
       databases: new Map([['bank', new CommandChecker(this.report, 'bank')]]),
+      registers: new RegisterChecker(this.report),
     }
     const parts = { checker: this.bookies, now: () => scheduler.events }
+    this.#settings = settings(this.world)
     this.cluster = new SimulatedCluster({
       world: this.world,
       nodes: machines.slice(0, [3, 3, 4, 5][choose(this.world, 4)]),
       logger: (machine) => this.#logger(machine),
       wrapNodeIo: (io, machine) => observed(io, machine, parts),
       open: {
-        ...settings(this.world),
+        ...this.#settings,
         segmentBytes: [65_536, 262_144][choose(this.world, 2)] ?? 0,
         collectIntervalMs: [300, 3000, 30_000][choose(this.world, 3)] ?? 0,
       },
-      connect: settings(this.world),
+      connect: this.#settings,
     })
     this.#hosts = clientMachines.map((machine) => new Host(this, machine))
     this.#nemesis = new Nemesis({
@@ -130,7 +144,7 @@ class Run {
   }
 
   /** Starts a client's tasks: some of them, by the seed. */
-  begin(machine: string, client: Omit<Client, 'close'>): void {
+  begin(machine: string, client: Omit<Client, 'close'>, metadata?: MetadataStore): void {
     const { task } = this.world.node(machine)
     if (task === undefined || this.#stopping) return
     const { world, report } = this
@@ -151,6 +165,17 @@ class Run {
       const chances = /deleter|truncator/.test(name) ? 8 : 3
       if (life.choose(chances) === 0) life.start(name, () => each(life, this.checkers))
     }
+    const { registers } = this.checkers
+    if (metadata === undefined || life.choose(2) === 0) return
+    const open = () => metadata.session()
+    life.start('register user', () => useRegisters(life, registers, open))
+  }
+
+  /** Sessions on the tree itself, for a process. */
+  metadataOf(machine: string, io: Io): MetadataStore {
+    const { sessionTimeoutMs: timeoutMs = 10_000 } = this.#settings
+    const addresses = [{ host: this.cluster.nodes[0] ?? '', port: 3181 }]
+    return connectMetadata({ ...io, logger: this.#logger(machine), addresses, timeoutMs })
   }
 
   get stopping(): boolean {
@@ -219,7 +244,7 @@ function choose(world: World, count: number): number {
 }
 
 /** Short in some worlds, so that what they guard happens often. */
-function settings(world: World): Record<string, number> {
+function settings(world: World): Partial<ClientSettings> {
   const short = choose(world, 2) === 0
   return short
     ? { sessionTimeoutMs: 2000, connectTimeoutMs: 500, addTimeoutMs: 500, readTimeoutMs: 500 }
@@ -264,10 +289,12 @@ class Host {
   }
 
   async #live(life: number): Promise<void> {
-    const { cluster, report } = this.#run
+    const { world, cluster, report } = this.#run
     try {
-      const client = await cluster.client(this.machine)
-      if (life === this.#life) this.#run.begin(this.machine, client)
+      const io = createSimulatedIo(world, this.machine)
+      const client = await cluster.client(this.machine, io)
+      if (life !== this.#life) return
+      this.#run.begin(this.machine, client, this.#run.metadataOf(this.machine, io))
     } catch (error) {
       checkError(report, error, `connect on ${this.machine}`)
       if (life === this.#life) this.kill()

@@ -6,6 +6,7 @@ import { messageOf } from '../../src/errors.ts'
 import { createSimulatedIo } from '../../src/simulation/index.ts'
 import { checkError } from './life.ts'
 import { openProbe } from './probe.ts'
+import { registerPaths } from './registers.ts'
 import type { Run } from './run.ts'
 import { databaseOf, machine } from './states.ts'
 
@@ -15,7 +16,7 @@ export async function verify(run: Run): Promise<void> {
   if (!(await restart(run))) return
   const one = await run.cluster.client('v1')
   const other = await run.cluster.client('v2')
-  const steps = [ledgers, logs, states]
+  const steps = [ledgers, logs, states, registers]
   for (const step of steps) {
     try {
       await step(run, one, other)
@@ -119,6 +120,23 @@ async function states({ checkers }: Run, one: Client, other: Client): Promise<vo
       const rows = await database.query({ sql, consistency: 'linearizable' })
       checker.final(rows.map((row) => String(row['name'])))
     }
+  }
+}
+
+/** Nodes of the metadata tree. */
+async function registers(run: Run): Promise<void> {
+  const io = createSimulatedIo(run.world, 'v4')
+  await using store = run.metadataOf('v4', io)
+  await using session = await store.session()
+  for (const path of registerPaths) {
+    const stat = await session.exists(path, { linearizable: true })
+    if (stat === undefined) {
+      const known = run.checkers.registers.known(path)
+      run.report.holds(known < 0, 'register lost', () => `${path} is gone`)
+      continue
+    }
+    const { data } = await session.get(path)
+    run.checkers.registers.final(path, Buffer.from(data).toString(), stat.version)
   }
 }
 

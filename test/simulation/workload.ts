@@ -7,6 +7,7 @@ import type { LogWriter } from '../../src/embedded/log/writer.ts'
 import type { CommandChecker } from './checkers/commands.ts'
 import type { LedgerChecker } from './checkers/ledgers.ts'
 import type { LogChecker } from './checkers/logs.ts'
+import type { RegisterChecker } from './checkers/registers.ts'
 import { checkError, type Life } from './life.ts'
 import { databaseOf, machine } from './states.ts'
 
@@ -15,6 +16,7 @@ export interface Checkers {
   readonly logs: ReadonlyMap<string, LogChecker>
   readonly machines: ReadonlyMap<string, CommandChecker>
   readonly databases: ReadonlyMap<string, CommandChecker>
+  readonly registers: RegisterChecker
 }
 
 export type Work = (life: Life, checkers: Checkers) => Promise<void>
