@@ -10,7 +10,7 @@ export class Closers {
     this.#closers.push(close)
   }
 
-  /** Fails with the first failure, after all of them were tried. Called again: what was added since. */
+  /** Fails with the first failure, after all were tried. Called again: what was added since. */
   close(): Promise<void> {
     const closing = this.#running.then(() => this.#closeAll())
     this.#running = closing.catch(() => undefined)

@@ -151,7 +151,7 @@ export class BookieConnection {
       silent ||= this.#heardMs <= sentAtMs
       sink.failed(token, this.#error('QUIRE_TIMEOUT', 'did not answer in time'))
     }
-    // The other end may be gone without a word: the system would find out after a quarter of an hour.
+    // The other end may be gone without a word: the system would notice in a quarter of an hour.
     if (silent) this.reset(this.#error('QUIRE_TIMEOUT', 'says nothing any more'))
     return this.#outstanding.size > 0
   }

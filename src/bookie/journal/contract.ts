@@ -50,7 +50,7 @@ export interface JournalOwner {
    */
   evacuate(records: Iterable<{ type: RecordType; bytes: Buffer; start: number; end: number }>): void
   /**
-   * After a refusal: `append` will take records again, or the disk turned out to be full. Ask again.
+   * After a refusal, ask again: `append` will take records, or the disk turned out to be full.
    */
   writable(): void
   /**
@@ -108,7 +108,7 @@ export interface BookieJournal {
    */
   readonly activeSegment: number
   readonly oldestSegment: number
-  /** The journal's segments and their bytes; what is free on the disk, or kept for reuse; the disk's size. */
+  /** Segments and their bytes; what is free on the disk, or kept for reuse; the disk's size. */
   usage(): { segments: number; bytes: number; freeBytes: number; totalBytes: number }
   /** Waits until everything appended is durable, then closes files. */
   close(): Promise<void>

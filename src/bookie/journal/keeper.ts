@@ -207,8 +207,8 @@ export class Keeper implements Housekeeping {
     if (slot <= slotMax) return slot
     throw new QuireError(
       'QUIRE_DISK_FULL',
-      `the journal in ${this.#parts.directory} has ${slotMax + 1} segments, and can have no more: ` +
-        'delete ledgers, or start with larger segments',
+      `the journal in ${this.#parts.directory} has ${slotMax + 1} segments, the most it can ` +
+        'have: delete ledgers, or start with larger segments',
     )
   }
 
