@@ -49,7 +49,8 @@ async function serve(node: Node, stop: AbortSignal, output: Output): Promise<num
     return 0
   }
   output.problem(first)
-  // The failed node closes what it can, its registration first; a disk that hangs is not waited for.
+  // The failed node closes what it can, its registration first; a disk that hangs is not waited
+  // for.
   const closed = node.close().catch((error: unknown) => output.problem(error))
   await Promise.race([closed, sleep(closeAfterFailureMs)])
   return 1

@@ -1,8 +1,10 @@
-// Nodes inside an application: a blocked thread, openings given up, directories taken twice, a disk that fails.
+// Nodes inside an application: a blocked thread, openings given up, directories taken twice, a disk
+// that fails.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { openWith } from '../../src/embedded/open.ts'
 import { connect, open, QuireError, type Node } from '../../src/index.ts'
@@ -12,10 +14,15 @@ import { startQuire } from '../support/processes.ts'
 import { quiet } from '../support/quiet.ts'
 import { root } from '../support/source.ts'
 
-function program(name: string, ...args: string[]): ChildProcess {
+const programs = {
+  appender: new URL('../support/appender.ts', import.meta.url),
+  aborter: new URL('../support/aborter.ts', import.meta.url),
+}
+
+function program(name: keyof typeof programs, ...args: string[]): ChildProcess {
   const env = { NODE_COMPILE_CACHE: join(root, '.tap/compile-cache'), ...process.env }
-  const path = join(root, 'test/support', name)
-  return spawn(process.execPath, [path, ...args], { stdio: ['pipe', 'pipe', 'inherit'], env })
+  const words = [fileURLToPath(programs[name]), ...args]
+  return spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'], env })
 }
 
 /** Appends one record and reads it back. */
@@ -29,7 +36,7 @@ async function works(node: Pick<Node, 'log'>, record: string): Promise<boolean> 
 
 t.test('a blocked application thread does not stop its node', async (t) => {
   await using node = await open({ dir: t.testdir(), logger: quiet })
-  const other = program('appender.ts', `quire://${node.listen}`)
+  const other = program('appender', `quire://${node.listen}`)
   const { stdin, stdout } = other
   if (!stdin || !stdout) throw new Error('the program has no pipes')
   await once(stdout, 'data') // It appends.
@@ -44,7 +51,7 @@ t.test('a blocked application thread does not stop its node', async (t) => {
 })
 
 t.test('an opening that is given up leaves nothing behind', async (t) => {
-  const child = program('aborter.ts', join(t.testdir(), 'node'))
+  const child = program('aborter', join(t.testdir(), 'node'))
   const { stdout } = child
   if (!stdout) throw new Error('the program has no pipes')
   const ended = once(child, 'close')

@@ -1,4 +1,5 @@
-// Whatever strangers send to a node's port: their connection ends, memory stays bounded, and others notice nothing.
+// Whatever strangers send to a node's port: their connection ends, memory stays bounded, and others
+// notice nothing.
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import { join } from 'node:path'

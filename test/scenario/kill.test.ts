@@ -1,4 +1,5 @@
-// The short form of `npm run torture -- kill`: three real processes, killed under load, all at once and one by one.
+// The short form of `npm run torture -- kill`: three real processes, killed under load, all at once
+// and one by one.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

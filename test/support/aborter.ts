@@ -1,5 +1,6 @@
-// A program of its own: `node aborter.ts DIR` aborts the opening of a node at one moment after the other, opens it in the end,
-// and closes it. It ends by itself when nothing is left behind: no thread, no timer, no socket, no lock.
+// A program of its own: `node aborter.ts DIR` aborts the opening of a node at one moment after the
+// other, opens it in the end, and closes it. It ends by itself when nothing is left behind: no
+// thread, no timer, no socket, no lock.
 import { open, QuireError } from '../../src/index.ts'
 import { quiet } from './quiet.ts'
 

@@ -1,5 +1,5 @@
-// A program of its own: `node appender.ts URI` appends to a log and reads each record back, until its input ends; then it
-// prints when each record was there, as JSON.
+// A program of its own: `node appender.ts URI` appends to a log and reads each record back, until
+// its input ends; then it prints when each record was there, as JSON.
 import { connect } from '../../src/index.ts'
 import { quiet } from './quiet.ts'
 

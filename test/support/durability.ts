@@ -26,7 +26,9 @@ interface Stream {
   readonly metadata: boolean
   readonly requests: FrameReader
   readonly answers: FrameReader
-  /** Packets of each direction so far: the first ones of a metadata connection are the session's. */
+  /**
+   * Packets of each direction so far: the first ones of a metadata connection are the session's.
+   */
   readonly count: { requests: number; answers: number }
   /** What was asked and must be durable before its answer, by transaction or request. */
   readonly adds: Map<number, string>
@@ -182,7 +184,9 @@ function open(first: SystemCall): Stream | undefined {
   }
 }
 
-/** The path that a change must have written: that of the node, or of the parent of a deleted one. */
+/**
+ * The path that a change must have written: that of the node, or of the parent of a deleted one.
+ */
 function pathOf(request: MetadataRequest, result: MetadataResult): string {
   if (result.type === 'create') return result.path // Sequential nodes get their name there.
   const first = request.type === 'multi' ? request.operations[0] : request

@@ -1,4 +1,5 @@
-// One node on real processes, for bad days: started, refused, filled with something precious, damaged.
+// One node on real processes, for bad days: started, refused, filled with something precious,
+// damaged.
 import { closeSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// Real `quire start` processes for tests, trials and benchmarks: started, watched, killed by their own id.
+// Real `quire start` processes for tests, trials and benchmarks: started, watched, killed by their
+// own id.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -98,7 +99,10 @@ export interface Cluster {
   stop(): Promise<void>
 }
 
-/** One node with metadata, and `bookies - 1` bookies on it, each in a process and a directory of its own. */
+/**
+ * One node with metadata, and `bookies - 1` bookies on it, each in a process and a directory of its
+ * own.
+ */
 export async function startCluster(
   directory: string,
   bookies: number,

@@ -17,6 +17,12 @@ export interface SystemCall {
   readonly end: number
 }
 
+const traced = [
+  ...['read', 'readv', 'recvfrom', 'recvmsg'],
+  ...['write', 'writev', 'pwrite64', 'pwritev', 'pwritev2', 'sendmsg', 'sendto'],
+  ...['fdatasync', 'fsync'],
+]
+
 export const straceArguments = (record: string): string[] => [
   'strace',
   // The tracer stands beside the process, not above it: its id and its signals are the process's
@@ -28,7 +34,7 @@ export const straceArguments = (record: string): string[] => [
   '-s',
   '65536',
   '-e',
-  'trace=write,writev,pwrite64,pwritev,pwritev2,read,readv,sendmsg,sendto,recvfrom,recvmsg,fdatasync,fsync',
+  `trace=${traced.join()}`,
   '-o',
   record,
 ]
@@ -77,7 +83,8 @@ function parseCall(
 ): SystemCall {
   const target = unescape(descriptor.exec(text)?.[1] ?? '').toString('utf8')
   const strings = [...text.replace(descriptor, '').matchAll(/"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?/g)]
-  // Programs that are loaded and files that are being filled with zeros are longer, and of no interest.
+  // Programs that are loaded and files that are being filled with zeros are longer, and of no
+  // interest.
   const matters = /^TCP|\.journal$|\.sqlite(?:-wal)?$/.test(target)
   if (matters && strings.some((match) => match[2]))
     throw new Error(`strace cut what went to ${target}: record with a larger -s`)

@@ -1,5 +1,6 @@
-// Bad days of one node, on real processes: each has its error with a code and a sentence, nothing is lost or overwritten, and
-// the node starts again once the cause is gone. What disks do is in disk.test.ts, damaged bytes in damage.test.ts.
+// Bad days of one node, on real processes: each has its error with a code and a sentence, nothing
+// is lost or overwritten, and the node starts again once the cause is gone. What disks do is in
+// disk.test.ts, damaged bytes in damage.test.ts.
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,

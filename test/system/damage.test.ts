@@ -1,5 +1,5 @@
-// Damaged bytes in the journal of a real node: a payload costs its entry and nothing else, a structure refuses the start, and a
-// torn tail is neither.
+// Damaged bytes in the journal of a real node: a payload costs its entry and nothing else, a
+// structure refuses the start, and a torn tail is neither.
 import { closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -14,7 +14,9 @@ import { statuses } from '../../src/wire/bookie-messages.ts'
 const entries = 60
 const textOf = (entryId: number): string => `payload number ${entryId}, ${'long '.repeat(50)}.`
 
-/** A directory with one ledger of sixty entries, each in a batch of its own, and how it was left. */
+/**
+ * A directory with one ledger of sixty entries, each in a batch of its own, and how it was left.
+ */
 async function filled(t: Test, how: 'SIGTERM' | 'SIGKILL'): Promise<{ dir: string; id: bigint }> {
   const dir = join(t.testdir(), 'node')
   const node = await starts(dir)

@@ -140,7 +140,8 @@ t.test('metadata without room waits for it', async (t) => {
 
 /** Lets the calls of one thread fail or wait, from the given one on. */
 const inject = (record: string, call: string, how: string): { under: string[] } => ({
-  // The tracer stands beside the process, not above it: its id and its signals are the process's own.
+  // The tracer stands beside the process, not above it: its id and its signals are the process's
+  // own.
   under: [
     'strace',
     '-D',

@@ -1,5 +1,6 @@
-// kill -9 leaves the page cache, and so proves no fsync. Here shipped processes are traced with strace: for every acknowledged
-// entry, fence and metadata change there must be a sync of the file that holds it, between its write and its answer.
+// kill -9 leaves the page cache, and so proves no fsync. Here shipped processes are traced with
+// strace: for every acknowledged entry, fence and metadata change there must be a sync of the file
+// that holds it, between its write and its answer.
 import { join } from 'node:path'
 import t from 'tap'
 import { connect } from '../../src/index.ts'

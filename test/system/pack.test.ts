@@ -1,5 +1,6 @@
-// What npm users get: the packed tarball, installed into an empty project without install scripts, runs the README's first
-// lines as JavaScript, as TypeScript, and bundled by esbuild. (It asks the registry for the dependencies: a system test.)
+// What npm users get: the packed tarball, installed into an empty project without install scripts,
+// runs the README's first lines as JavaScript, as TypeScript, and bundled by esbuild. (It asks the
+// registry for the dependencies: a system test.)
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,9 +1,9 @@
-// kill -9 under load, round after round: in half of the rounds all processes at once, in the others one of them, while the
-// load goes on.
+// kill -9 under load, round after round: in half of the rounds all processes at once, in the others
+// one of them, while the load goes on.
 //
-// After each round every entry that was acknowledged must be there, as it was written; entry ids are dense; and what a
-// bookie acknowledged itself, it holds itself. The rounds before are read again: a start must not lose what an earlier start
-// had found.
+// After each round every entry that was acknowledged must be there, as it was written; entry ids
+// are dense; and what a bookie acknowledged itself, it holds itself. The rounds before are read
+// again: a start must not lose what an earlier start had found.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type Client } from '../../src/index.ts'
 import { createChooser, type Chooser } from '../support/chooser.ts'

@@ -1,7 +1,8 @@
 // What a round of the kill trial writes, and the judgement of what is there afterwards.
 //
-// Two loads at once: one through the public ledger API, whose acknowledgement stands for an ack quorum, and one to each
-// bookie alone, past the client, whose acknowledgement is that bookie's own word.
+// Two loads at once: one through the public ledger API, whose acknowledgement stands for an ack
+// quorum, and one to each bookie alone, past the client, whose acknowledgement is that bookie's own
+// word.
 import { randomBytes } from 'node:crypto'
 import { connect, type Client, type LedgerWriter } from '../../src/index.ts'
 import type { Cluster } from '../support/processes.ts'
