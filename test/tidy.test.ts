@@ -14,7 +14,8 @@ import {
   type SourceFile,
 } from './support/source.ts'
 
-const limits = { columns: 100, sourceLines: 500, testLines: 900 }
+// Tests may be wider: their long lines are frames, records and sentences to be matched.
+const limits = { columns: 100, testColumns: 130, sourceLines: 500, testLines: 900 }
 
 /** Each layer with those it may import. `errors.ts` and `invariant.ts` belong to all. */
 const layers: Record<string, readonly string[]> = {
@@ -123,9 +124,11 @@ function banProblems(file: SourceFile): string[] {
 }
 
 function sizeProblems(file: SourceFile): string[] {
-  const most = file.path.startsWith('test/') ? limits.testLines : limits.sourceLines
+  const isTest = file.path.startsWith('test/')
+  const most = isTest ? limits.testLines : limits.sourceLines
+  const columns = isTest ? limits.testColumns : limits.columns
   const problems = file.lines.flatMap((line, index) =>
-    line.length > limits.columns && !/https?:\/\/|^import |^\} from /.test(line)
+    line.length > columns && !/https?:\/\/|^import |^\} from /.test(line)
       ? [`${file.path}:${index + 1}: ${line.length} columns`]
       : [],
   )

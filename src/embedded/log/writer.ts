@@ -353,7 +353,7 @@ export class SegmentedWriter implements LogWriter {
       this.#fail(error)
       throw error
     }
-    // A newer owner may have been noticed meanwhile: everything taken was acknowledged all the same.
+    // A newer owner may have been noticed meanwhile: what was taken was acknowledged all the same.
     if (!this.#ended()) this.#finish(undefined)
   }
 
