@@ -104,7 +104,8 @@ export const canaries: readonly Canary[] = [
     file: 'replication/core/writer.ts',
     edits: [
       [
-        'const members = (state.acked[slot] ?? 0) & writeSet(state.quorum, entryId)\n      if (popcount',
+        'const members = (state.acked[slot] ?? 0) & writeSet(state.quorum, entryId)\n      ' +
+          'if (popcount',
         'const members = (state.acked[slotOf(state, state.lap)] ?? 0)\n      if (popcount',
       ],
     ],
@@ -116,7 +117,8 @@ export const canaries: readonly Canary[] = [
     edits: [
       [
         '    this.#flying = segment\n    this.#write()',
-        '    this.#flying = segment\n    this.#parts.owner.durable(this.#flyingLast)\n    this.#write()',
+        '    this.#flying = segment\n    this.#parts.owner.durable(this.#flyingLast)\n    ' +
+          'this.#write()',
       ],
     ],
   },
@@ -131,7 +133,8 @@ export const canaries: readonly Canary[] = [
       ],
       [
         '} else if (outcome === statuses.ok) {\n      finish(this, callOf(request))',
-        '} else if (outcome === statuses.ok || outcome === outcomes.pending) {\n      finish(this, callOf(request))',
+        '} else if (outcome === statuses.ok || outcome === outcomes.pending) {\n      ' +
+          'finish(this, callOf(request))',
       ],
     ],
   },

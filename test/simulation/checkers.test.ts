@@ -19,11 +19,15 @@ function said<C>(make: (report: Report) => C, history: (checker: C) => void): st
   return [...new Set(report.violations.map(({ checker }) => checker))]
 }
 
+/** An entry 3 has a single copy. */
+const holders = (_ledgerId: bigint, entryId: number): string[] =>
+  entryId === 3 ? ['a'] : ['a', 'b']
+
 const ledgers = (history: (checker: LedgerChecker) => void): string[] =>
   said(
-    (report) => new LedgerChecker(report),
+    (report) => new LedgerChecker(report, holders),
     (checker) => {
-      checker.created(7n)
+      checker.created(7n, 2)
       for (const name of ['a', 'b', 'c']) checker.appending(7n, bytes(name))
       history(checker)
     },
@@ -42,6 +46,10 @@ t.test('ledgers', async (t) => {
       checker.closed(7n, 1, 'recoverer')
       checker.confirmed(7n, 'tail', 1)
       checker.final(7n, 1, entries('a', 'b'))
+      checker.fragments(7n, [
+        { firstEntryId: 0, ensemble: ['a', 'b'] },
+        { firstEntryId: 1, ensemble: ['c', 'b', 'a'] },
+      ])
     }),
     [],
     'a good one, with an entry of unknown outcome that is not there',
@@ -125,7 +133,32 @@ t.test('ledgers', async (t) => {
       },
     ],
     [['I6'], 'fewer delivered than there are', (c) => c.final(7n, 1, entries('a'))],
-    [['ids'], 'an id comes twice', (c) => c.created(7n)],
+    [['ids'], 'an id comes twice', (c) => c.created(7n, 2)],
+    [
+      ['I1'],
+      'too few copies',
+      (c) => {
+        for (const name of ['x', 'y']) c.appending(7n, bytes(name))
+        for (const [id, name] of ['a', 'b', 'c', 'x'].entries()) c.acked(7n, id, bytes(name))
+      },
+    ],
+    [
+      ['I8'],
+      'an entry belongs to bookies that never had it',
+      (c) => {
+        c.acked(7n, 0, bytes('a'))
+        c.fragments(7n, [{ firstEntryId: 0, ensemble: ['a', 'c'] }])
+      },
+    ],
+    [
+      ['I8'],
+      'fragments out of order',
+      (c) =>
+        c.fragments(7n, [
+          { firstEntryId: 0, ensemble: ['a', 'b'] },
+          { firstEntryId: 0, ensemble: ['a', 'b'] },
+        ]),
+    ],
   ]
   for (const [expected, what, history] of bad) t.same(ledgers(history), expected, what)
 })
@@ -227,7 +260,8 @@ t.test('logs', async (t) => {
       checker.refused(bytes('c'))
       checker.acquired(2, 2, 1)
       checker.final(0, entries('a', 'b'))
-      checker.truncated(1, 0)
+      checker.truncating(1)
+      checker.truncated(0)
       checker.final(1, entries('b'))
     }),
     [],

@@ -2,6 +2,7 @@
 // that is there.
 
 import type { Client } from '../../src/embedded/client.ts'
+import { openManagers } from '../../src/embedded/managers.ts'
 import { messageOf } from '../../src/errors.ts'
 import { createSimulatedIo } from '../../src/simulation/index.ts'
 import { checkError } from './life.ts'
@@ -16,7 +17,7 @@ export async function verify(run: Run): Promise<void> {
   if (!(await restart(run))) return
   const one = await run.cluster.client('v1')
   const other = await run.cluster.client('v2')
-  const steps = [ledgers, logs, states, registers]
+  const steps = [ledgers, fragments, logs, states, registers]
   for (const step of steps) {
     try {
       await step(run, one, other)
@@ -89,6 +90,23 @@ async function ledgers({ checkers, report }: Run, one: Client, other: Client): P
       checkers.ledgers.final(ledgerId, reader.lastAddConfirmed, entries)
       await reader[Symbol.asyncDispose]()
     }
+  }
+}
+
+/** What the metadata says of who holds what. */
+async function fragments(run: Run): Promise<void> {
+  const io = createSimulatedIo(run.world, 'v5')
+  await using store = run.metadataOf('v5', io)
+  await using session = await store.session()
+  const managers = await openManagers(session, { io })
+  const names = new Map(run.cluster.operators.map(({ name, node }) => [node?.id, name]))
+  for (const ledgerId of run.checkers.ledgers.live) {
+    const { value } = await managers.ledgers.read(ledgerId)
+    const named = value.fragments.map(({ firstEntryId, ensemble }) => ({
+      firstEntryId,
+      ensemble: ensemble.map((id) => names.get(id) ?? id),
+    }))
+    run.checkers.ledgers.fragments(ledgerId, named)
   }
 }
 

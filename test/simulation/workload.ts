@@ -12,6 +12,8 @@ import { checkError, type Life } from './life.ts'
 import { databaseOf, machine } from './states.ts'
 
 export interface Checkers {
+  /** Copies that an acknowledged entry of an ordinary ledger has at least. */
+  ackQuorumSize: number
   readonly ledgers: LedgerChecker
   readonly logs: ReadonlyMap<string, LogChecker>
   readonly machines: ReadonlyMap<string, CommandChecker>
@@ -22,11 +24,13 @@ export interface Checkers {
 export type Work = (life: Life, checkers: Checkers) => Promise<void>
 
 /** Creates a ledger, appends, and closes it, or leaves it to others. */
-export const writeLedger: Work = async (life, { ledgers }) => {
+export const writeLedger: Work = async (life, checkers) => {
+  const { ledgers } = checkers
   const { client, report } = life
   await life.during('a ledger is created', async () => {
-    const writer = await client.ledgers.create(quorums[life.choose(quorums.length)])
-    ledgers.created(writer.ledgerId)
+    const quorum = quorums[life.choose(quorums.length)]
+    const writer = await client.ledgers.create(quorum)
+    ledgers.created(writer.ledgerId, quorum?.ackQuorumSize ?? checkers.ackQuorumSize)
     const pending: Promise<void>[] = []
     for (let left = life.choose(120); left > 0 && !life.stopping; left -= 1) {
       pending.push(appendOne(life, ledgers, writer))
@@ -205,8 +209,9 @@ export function truncateLog(name: string): Work {
     if (checker === undefined || life.stopping) return
     const log = await life.client.log(name)
     const position = life.choose(checker.ackedEnd + 1)
+    checker.truncating(position)
     const oldest = await life.during('a log is truncated', () => log.truncate(position))
-    checker.truncated(position, oldest)
+    checker.truncated(oldest)
     if (life.choose(3) === 0) {
       await life.during('orphans are collected', () => log.collectOrphans())
     }

@@ -24,6 +24,7 @@ export interface AckedAdd extends BookieEntry {
 export class BookieChecker {
   readonly #report: Report
   readonly #held = new Map<string, BookieEntry & { readonly payload: Buffer }>()
+  readonly #holders = new Map<string, string[]>()
   readonly #values = new Map<string, Buffer>()
   readonly #fenced = new Map<string, number>()
   readonly #absent = new Set<string>()
@@ -43,6 +44,11 @@ export class BookieChecker {
   /** Every acknowledged copy. */
   get held(): readonly (BookieEntry & { readonly payload: Buffer })[] {
     return [...this.#held.values()]
+  }
+
+  /** Bookies that acknowledged an entry. */
+  holders(ledgerId: bigint, entryId: number): readonly string[] {
+    return this.#holders.get(`${ledgerId}/${entryId}`) ?? []
   }
 
   acked(add: AckedAdd): void {
@@ -66,6 +72,8 @@ export class BookieChecker {
       () => `${where}: ${nameOf(payload)} was stored, elsewhere ${nameOf(value ?? payload)}`,
     )
     this.#values.set(`${ledgerId}/${entryId}`, payload)
+    const holders = this.holders(ledgerId, entryId)
+    if (!holders.includes(bookie)) this.#holders.set(`${ledgerId}/${entryId}`, [...holders, bookie])
     this.#held.set(`${bookie}/${ledgerId}/${entryId}`, { bookie, ledgerId, entryId, payload })
   }
 

@@ -1,16 +1,19 @@
 // What clients saw of ledgers, held against the invariants of semantics A15. Told of each call and
 // answer in the order of true time.
 //
-// I1 no acknowledged entry is lost: the end of a ledger is behind it, and it reads as it was acked.
+// I1 no acknowledged entry is lost: an ack quorum of bookies has acknowledged it by then, the end of
+// the ledger is behind it, and it reads as it was acknowledged.
 // I2 all who close or recover a ledger report one end, which then stays.
 // I3 nothing beyond a reported end is acknowledged, ever.
 // I4 acknowledgements come in order of ids, dense from 0, each once.
 // I5 what a handle says is confirmed never goes back, and never lies beyond the end.
 // I6 an entry reads as what its writer appended there; I7 as the same to everyone.
+// I8 an ack quorum of the ensemble that the metadata names for an entry holds it.
 
 import { nameOf, type Report } from './report.ts'
 
 interface Ledger {
+  readonly ackQuorumSize: number
   readonly attempts: Map<string, number>
   /** By entry id: acknowledged, in order. */
   readonly acked: Buffer[]
@@ -24,12 +27,23 @@ interface Ledger {
   deleted: boolean
 }
 
+export type Holders = (ledgerId: bigint, entryId: number) => readonly string[]
+
+export interface Fragment {
+  readonly firstEntryId: number
+  /** Names of bookies, as `Holders` gives them. */
+  readonly ensemble: readonly string[]
+}
+
 export class LedgerChecker {
   readonly #report: Report
+  readonly #holders: Holders
   readonly #ledgers = new Map<bigint, Ledger>()
 
-  constructor(report: Report) {
+  /** `holders`: bookies that acknowledged an entry, whoever heard them. */
+  constructor(report: Report, holders: Holders) {
     this.#report = report
+    this.#holders = holders
   }
 
   /** Ledgers that must be there. */
@@ -41,9 +55,10 @@ export class LedgerChecker {
     return this.#ledgers.get(ledgerId)?.deleted === true
   }
 
-  created(ledgerId: bigint): void {
+  created(ledgerId: bigint, ackQuorumSize: number): void {
     this.#report.holds(!this.#ledgers.has(ledgerId), 'ids', () => `ledger ${ledgerId} came twice`)
     this.#ledgers.set(ledgerId, {
+      ackQuorumSize,
       attempts: new Map(),
       acked: [],
       seen: new Map(),
@@ -74,6 +89,12 @@ export class LedgerChecker {
       end === undefined || entryId <= end,
       'I3',
       () => `ledger ${ledgerId}: ${entryId} was acknowledged behind the end ${end}`,
+    )
+    const copies = this.#holders(ledgerId, entryId).length
+    this.#report.holds(
+      copies >= ledger.ackQuorumSize,
+      'I1',
+      () => `ledger ${ledgerId}: ${entryId} was acknowledged with ${copies} copies`,
     )
     ledger.acked.push(payload)
     this.#saw(ledgerId, entryId, payload)
@@ -145,6 +166,26 @@ export class LedgerChecker {
         there !== undefined && there.equals(payload),
         'I1',
         () => `ledger ${ledgerId}: the acknowledged entry ${entryId} is not there`,
+      )
+    }
+  }
+
+  /** The fragments of a ledger that is closed. */
+  fragments(ledgerId: bigint, fragments: readonly Fragment[]): void {
+    const { ackQuorumSize, acked } = this.#of(ledgerId)
+    const keys = fragments.map(({ firstEntryId }) => firstEntryId)
+    const ascending = keys.every((key, at) => (at === 0 ? key === 0 : key > (keys[at - 1] ?? key)))
+    this.#report.holds(ascending, 'I8', () => `ledger ${ledgerId} has fragments at ${keys.join()}`)
+    for (const entryId of acked.keys()) {
+      const owner = fragments.findLast(({ firstEntryId }) => firstEntryId <= entryId)
+      const holders = this.#holders(ledgerId, entryId)
+      const copies = owner?.ensemble.filter((bookie) => holders.includes(bookie)).length ?? 0
+      this.#report.holds(
+        copies >= ackQuorumSize,
+        'I8',
+        () =>
+          `ledger ${ledgerId}: ${entryId} belongs to ${owner?.ensemble.join()}, and was ` +
+          `acknowledged by ${holders.join()}`,
       )
     }
   }

@@ -41,9 +41,13 @@ export class LogChecker {
     )
   }
 
-  /** Asked to give back what is before `position`, the log begins at `oldest`. */
-  truncated(position: number, oldest: number): void {
+  /** What is before `position` may go from now on. */
+  truncating(position: number): void {
     this.#cut = Math.max(this.#cut, position)
+  }
+
+  /** The log begins at `oldest`. */
+  truncated(oldest: number): void {
     this.#holds(
       oldest <= this.#cut,
       'log truncated',
@@ -89,7 +93,7 @@ export class LogChecker {
   final(oldest: number, records: readonly Buffer[]): void {
     for (const [index, payload] of records.entries()) this.#saw(oldest + index, payload)
     const end = oldest + records.length
-    this.truncated(0, oldest)
+    this.truncated(oldest)
     for (const [position, payload] of [...this.#acked, ...this.#seen]) {
       if (position < oldest) continue
       const isAcked = this.#acked.has(position)
