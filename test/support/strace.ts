@@ -17,11 +17,9 @@ export interface SystemCall {
   readonly end: number
 }
 
-const traced = [
-  ...['read', 'readv', 'recvfrom', 'recvmsg'],
-  ...['write', 'writev', 'pwrite64', 'pwritev', 'pwritev2', 'sendmsg', 'sendto'],
-  ...['fdatasync', 'fsync'],
-]
+const traced =
+  'read,readv,recvfrom,recvmsg,write,writev,pwrite64,pwritev,' +
+  'pwritev2,sendmsg,sendto,fdatasync,fsync'
 
 export const straceArguments = (record: string): string[] => [
   'strace',
@@ -34,7 +32,7 @@ export const straceArguments = (record: string): string[] => [
   '-s',
   '65536',
   '-e',
-  `trace=${traced.join()}`,
+  `trace=${traced}`,
   '-o',
   record,
 ]
