@@ -31,7 +31,7 @@ export interface StateStore {
   query(sql: string, values: readonly SqlValue[]): Promise<SqlRow[]>
   /**
    * A copy of the database at one point, as chunks of at most `chunkBytes`; commands may go on
-   * meanwhile.
+   * meanwhile. It is held until it was read to its end, or `return` of its iterator was called.
    */
   snapshot(chunkBytes: number): AsyncIterable<Uint8Array>
   close(): Promise<void>

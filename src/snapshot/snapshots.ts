@@ -50,7 +50,7 @@ const kinds = { header: 1, chunk: 2, trailer: 3 } as const
 const windowChunks = 4
 
 /**
- * Writes, closes and reads back. On a failure the ledger is removed as well as can be, and the
+ * Writes, closes and reads back, and releases the chunks whatever happens. On a failure the ledger is removed as well as can be, and the
  * failure is given: with QUIRE_SNAPSHOT_CORRUPT when what was read back is not what was written.
  */
 export async function writeSnapshot(
@@ -61,6 +61,19 @@ export async function writeSnapshot(
     readonly ledger: CreateLedgerOptions
   },
   call: Call = {},
+): Promise<StoredSnapshot> {
+  try {
+    return await writeToLedger(ledgers, snapshot, call)
+  } finally {
+    // Nothing to one that was read to its end.
+    await snapshot.chunks[Symbol.asyncIterator]().return?.()
+  }
+}
+
+async function writeToLedger(
+  ledgers: LedgerClient,
+  snapshot: Parameters<typeof writeSnapshot>[1],
+  call: Call,
 ): Promise<StoredSnapshot> {
   const writer = await ledgers.create({ ...snapshot.ledger, ...call })
   try {

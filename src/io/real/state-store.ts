@@ -147,7 +147,8 @@ class SqliteStateStore implements StateStore {
       source.close()
       throw sqliteError(error, this.#path, 'copy')
     }
-    return copyOf(source, `${this.#path}.snapshot-${this.#snapshots}`, chunkBytes)
+    const copy = `${this.#path}.snapshot-${this.#snapshots}`
+    return released(source, copyOf(source, copy, chunkBytes))
   }
 
   async close(): Promise<void> {
@@ -155,6 +156,22 @@ class SqliteStateStore implements StateStore {
     this.#reader.close()
     this.#writer.close()
   }
+}
+
+/** A generator that was never started runs no `finally`: `return` lets go of the source itself. */
+function released(
+  source: SqliteDatabase,
+  chunks: AsyncGenerator<Uint8Array>,
+): AsyncIterable<Uint8Array> {
+  const iterator: AsyncIterator<Uint8Array> = {
+    next: () => chunks.next(),
+    async return() {
+      const last = await chunks.return(undefined)
+      source.close()
+      return last
+    },
+  }
+  return { [Symbol.asyncIterator]: () => iterator }
 }
 
 async function* copyOf(

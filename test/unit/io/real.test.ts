@@ -200,3 +200,21 @@ t.test('the journal and a disk that fails', async (t) => {
 function commit(device: JournalDevice, file: JournalFile): Promise<Error | undefined> {
   return new Promise((resolve) => device.commit(file, 0, file.image.length, resolve))
 }
+
+t.test('a snapshot that is let go of before it was read holds nothing', async (t) => {
+  const path = join(t.testdir(), 'state.sqlite')
+  const store = await createIo({ threads }).states.open(path)
+  await store.transact((tx) => tx.script('create table one (value)'))
+  const checkpoint = (): unknown => {
+    const database = openSqlite(path, { timeoutMs: 0 })
+    const [row] = database.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]
+    database.close()
+    return row?.busy
+  }
+  const chunks = store.snapshot(65_536)[Symbol.asyncIterator]()
+  await store.transact((tx) => tx.run('insert into one values (1)'))
+  t.equal(checkpoint(), 1, 'held: its log cannot be cut')
+  await chunks.return?.()
+  t.equal(checkpoint(), 0)
+  await store.close()
+})

@@ -34,6 +34,25 @@ t.test('what was written is read, in any number of chunks', async (t) => {
   }
 })
 
+t.test('chunks that are not read are released', async (t) => {
+  const ledgers = new MemoryLedgers()
+  const full = new QuireError('QUIRE_NOT_ENOUGH_BOOKIES', 'no bookie is there')
+  ledgers.create = () => Promise.reject(full)
+  let released = 0
+  const stream = chunks(3)
+  const held: AsyncIterable<Uint8Array> = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => stream.next(),
+      async return() {
+        released += 1
+        return { done: true, value: undefined }
+      },
+    }),
+  }
+  await t.rejects(writeSnapshot(ledgers, { header, chunks: held, ledger }), full)
+  t.equal(released, 1)
+})
+
 t.test('every flipped bit, missing or exchanged entry is noticed', async (t) => {
   const ledgers = new MemoryLedgers()
   const stored = await writeSnapshot(ledgers, { header, chunks: chunks(3), ledger })
