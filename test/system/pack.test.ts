@@ -2,14 +2,26 @@
 // runs the README's first lines as JavaScript, as TypeScript, and bundled by esbuild. (It asks the
 // registry for the dependencies: a system test.)
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import t from 'tap'
+import { asUsersDo, startQuire } from '../support/processes.ts'
 import { root } from '../support/source.ts'
 
-const run = (cwd: string, command: string, ...args: string[]): string =>
-  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+function run(cwd: string, ...words: string[]): string {
+  const [command = '', ...args] = [...asUsersDo, ...words]
+  return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
 
 /** The first block of code in the README that is TypeScript: it is JavaScript as well. */
 function firstLines(): string {
@@ -18,7 +30,9 @@ function firstLines(): string {
   return code
 }
 
-const project = t.testdir()
+// Outside the checkout: what is not in the package must not be found in a directory above.
+const project = mkdtempSync(join(tmpdir(), 'quire-pack-'))
+t.teardown(() => rmSync(project, { recursive: true }))
 
 t.test('pack and install', (t) => {
   run(root, process.execPath, 'scripts/build.ts')
@@ -63,6 +77,7 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
   t.match(run(project, process.execPath, 'main.ts'), expected)
   const options = [
     '--noEmit',
+    '--ignoreConfig',
     '--strict',
     '--module',
     'nodenext',
@@ -77,9 +92,9 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
     join(project, 'wrong.ts'),
     "import { open } from 'quire-log'\nawait open({ dir: 5 })\n",
   )
-  t.throws(() =>
-    run(project, join(root, 'node_modules/.bin/tsc'), ...options, ...types, 'wrong.ts'),
-  )
+  const wrong = (): string =>
+    run(project, join(root, 'node_modules/.bin/tsc'), ...options, ...types, 'wrong.ts')
+  t.throws(wrong, { stdout: /wrong\.ts.*TS2322/ }, 'options have types')
   t.end()
 })
 
@@ -99,9 +114,13 @@ t.test('the README bundled by esbuild: its threads are found', async (t) => {
   t.match(run(join(project, 'elsewhere'), process.execPath, '../out/bundle.mjs'), expected)
 })
 
-t.test('the shipped command line needs nothing but the production dependencies', (t) => {
+t.test('the shipped command line needs nothing but the production dependencies', async (t) => {
   const quire = join(project, 'node_modules/quire-log/dist/quire.js')
   t.match(run(project, process.execPath, quire, '--version'), /^\d+\.\d+\.\d+\n$/)
   t.match(run(project, process.execPath, quire, 'start', '--help'), /--listen/)
-  t.end()
+  t.ok(statSync(join(project, 'node_modules/.bin/quire')).mode & 0o100, 'it is a command')
+  const args = ['--dir', join(project, 'node'), '--listen', '127.0.0.1:0']
+  const node = startQuire(args, { program: [quire] })
+  t.match(await node.ready, { id: /^quire-/, listen: /^127\.0\.0\.1:\d+$/ })
+  t.equal(await node.kill('SIGTERM'), 0)
 })
