@@ -50,8 +50,9 @@ const kinds = { header: 1, chunk: 2, trailer: 3 } as const
 const windowChunks = 4
 
 /**
- * Writes, closes and reads back, and releases the chunks whatever happens. On a failure the ledger is removed as well as can be, and the
- * failure is given: with QUIRE_SNAPSHOT_CORRUPT when what was read back is not what was written.
+ * Writes, closes and reads back, and releases the chunks whatever happens. On a failure the ledger
+ * is removed as well as can be, and the failure is given: with QUIRE_SNAPSHOT_CORRUPT when what was
+ * read back is not what was written.
  */
 export async function writeSnapshot(
   ledgers: LedgerClient,

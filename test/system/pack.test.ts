@@ -1,7 +1,7 @@
 // What npm users get: the packed tarball, installed into an empty project without install scripts,
 // runs the README's first lines as JavaScript, as TypeScript, and bundled by esbuild. (It asks the
 // registry for the dependencies: a system test.)
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   mkdirSync,
   mkdtempSync,
@@ -75,6 +75,7 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
   writeFileSync(join(project, 'main.ts'), firstLines())
   fresh()
   t.match(run(project, process.execPath, 'main.ts'), expected)
+  const tsc = join(root, 'node_modules/.bin/tsc')
   const options = [
     '--noEmit',
     '--ignoreConfig',
@@ -87,15 +88,42 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
     'false',
   ]
   const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
-  t.equal(run(project, join(root, 'node_modules/.bin/tsc'), ...options, ...types, 'main.ts'), '')
+  t.equal(run(project, tsc, ...options, ...types, 'main.ts'), '')
   writeFileSync(
     join(project, 'wrong.ts'),
     "import { open } from 'quire-log'\nawait open({ dir: 5 })\n",
   )
-  const wrong = (): string =>
-    run(project, join(root, 'node_modules/.bin/tsc'), ...options, ...types, 'wrong.ts')
-  t.throws(wrong, { stdout: /wrong\.ts.*TS2322/ }, 'options have types')
+  const wrong = spawnSync(tsc, [...options, ...types, 'wrong.ts'], { cwd: project })
+  t.match(wrong.stdout.toString(), /wrong\.ts.*TS2322/, 'options have types')
   t.end()
+})
+
+t.test('the README bundled by esbuild: its threads are found', async (t) => {
+  await build({
+    absWorkingDir: project,
+    entryPoints: ['main.mjs'],
+    outfile: join(project, 'out/bundle.mjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'error',
+  })
+  fresh()
+  t.match(run(project, process.execPath, 'out/bundle.mjs'), expected)
+  mkdirSync(join(project, 'elsewhere'))
+  t.match(run(join(project, 'elsewhere'), process.execPath, '../out/bundle.mjs'), expected)
+})
+
+t.test('the shipped command line needs nothing but the production dependencies', async (t) => {
+  const quire = join(project, 'node_modules/quire-log/dist/quire.js')
+  t.match(run(project, process.execPath, quire, '--version'), /^\d+\.\d+\.\d+\n$/)
+  t.match(run(project, process.execPath, quire, 'start', '--help'), /--listen/)
+  t.ok(statSync(join(project, 'node_modules/.bin/quire')).mode & 0o100, 'it is a command')
+  const args = ['--dir', join(project, 'node'), '--listen', '127.0.0.1:0']
+  const node = startQuire(args, { program: [quire] })
+  t.match(await node.ready, { id: /^quire-/, listen: /^127\.0\.0\.1:\d+$/ })
+  t.equal(await node.kill('SIGTERM'), 0)
+}).end()
 })
 
 t.test('the README bundled by esbuild: its threads are found', async (t) => {
