@@ -123,32 +123,4 @@ t.test('the shipped command line needs nothing but the production dependencies',
   const node = startQuire(args, { program: [quire] })
   t.match(await node.ready, { id: /^quire-/, listen: /^127\.0\.0\.1:\d+$/ })
   t.equal(await node.kill('SIGTERM'), 0)
-}).end()
-})
-
-t.test('the README bundled by esbuild: its threads are found', async (t) => {
-  await build({
-    absWorkingDir: project,
-    entryPoints: ['main.mjs'],
-    outfile: join(project, 'out/bundle.mjs'),
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    logLevel: 'error',
-  })
-  fresh()
-  t.match(run(project, process.execPath, 'out/bundle.mjs'), expected)
-  mkdirSync(join(project, 'elsewhere'))
-  t.match(run(join(project, 'elsewhere'), process.execPath, '../out/bundle.mjs'), expected)
-})
-
-t.test('the shipped command line needs nothing but the production dependencies', async (t) => {
-  const quire = join(project, 'node_modules/quire-log/dist/quire.js')
-  t.match(run(project, process.execPath, quire, '--version'), /^\d+\.\d+\.\d+\n$/)
-  t.match(run(project, process.execPath, quire, 'start', '--help'), /--listen/)
-  t.ok(statSync(join(project, 'node_modules/.bin/quire')).mode & 0o100, 'it is a command')
-  const args = ['--dir', join(project, 'node'), '--listen', '127.0.0.1:0']
-  const node = startQuire(args, { program: [quire] })
-  t.match(await node.ready, { id: /^quire-/, listen: /^127\.0\.0\.1:\d+$/ })
-  t.equal(await node.kill('SIGTERM'), 0)
 })
