@@ -10,9 +10,8 @@ import { openWith } from '../../src/embedded/open.ts'
 import { connect, open, QuireError, type Node } from '../../src/index.ts'
 import type { Io } from '../../src/io/index.ts'
 import { createIo } from '../../src/io/real/index.ts'
-import { startQuire } from '../support/processes.ts'
+import { asUsersDo, compiledOnce, startQuire } from '../support/processes.ts'
 import { quiet } from '../support/quiet.ts'
-import { root } from '../support/source.ts'
 
 const programs = {
   appender: new URL('../support/appender.ts', import.meta.url),
@@ -20,9 +19,9 @@ const programs = {
 }
 
 function program(name: keyof typeof programs, ...args: string[]): ChildProcess {
-  const env = { NODE_COMPILE_CACHE: join(root, '.tap/compile-cache'), ...process.env }
-  const words = [fileURLToPath(programs[name]), ...args]
-  return spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'], env })
+  const path = fileURLToPath(programs[name])
+  const [command = '', ...words] = [...asUsersDo, process.execPath, path, ...args]
+  return spawn(command, words, { stdio: ['pipe', 'pipe', 'inherit'], env: compiledOnce })
 }
 
 /** Appends one record and reads it back. */

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
+import { asUsersDo, compiledOnce } from '../support/processes.ts'
 import { root } from '../support/source.ts'
 
 const main = join(root, 'examples', 'state-machine', 'main.ts')
@@ -17,9 +18,10 @@ interface Run {
 /** Runs the example; kills it once its output has `killAt`, some moments later. */
 const run = (dir: string, killAt?: string): Promise<Run> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, '--dir', dir], {
+    const words = [...asUsersDo, process.execPath, main, '--dir', dir]
+    const child = spawn(words[0] ?? '', words.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { NODE_COMPILE_CACHE: join(root, '.tap/compile-cache'), ...process.env },
+      env: compiledOnce,
     })
     let output = ''
     const take = (chunk: Buffer): void => {
