@@ -1,7 +1,8 @@
 // Clients on bad days: their node restarts, they are silent for too long, their calls are aborted,
 // they are closed in the middle of work. Every error is told as documented, and nothing goes
 // unheard.
-import { getEventListeners } from 'node:events'
+import { getEventListeners, once } from 'node:events'
+import net from 'node:net'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -585,6 +586,23 @@ t.test('after the close every call says so', async (t) => {
     t.same(await outcomesOf([call()]), { QUIRE_CLOSED: 1 }, name)
   }
   await Promise.all([client.close(), writer.close(), replica.close(), database.close()])
+})
+
+t.test('a node that is closed ends connections that never said anything', async (t) => {
+  for (const threads of ['inline', 'worker'] as const) {
+    const node = await open({ dir: join(t.testdir(), threads), threads, logger: silent })
+    const [host = '', port = ''] = node.listen.split(':')
+    const sockets = [Buffer.alloc(0), Buffer.from([0, 0, 0, 50, 0x51])].map((bytes) => {
+      const socket = net.connect({ host, port: Number(port) }, () => socket.write(bytes))
+      return socket.on('error', () => socket.destroy()).resume()
+    })
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+    const ended = sockets.map((socket) => once(socket, 'close'))
+    await (await node.ledgers.create()).close()
+    await node.close()
+    await Promise.all(ended)
+    t.pass(`${threads}: they are ended`)
+  }
 })
 
 t.test('a node that is closed with everything open', async (t) => {

@@ -3,7 +3,7 @@
 // relies on is durable.
 import { createBookie, openBookieStore, type Bookie, type BookieStore } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
-import type { Io, Listener, Logger, Timer } from '../../io/index.ts'
+import type { Connection, Io, Listener, Logger, Timer } from '../../io/index.ts'
 import { claimIncarnation } from '../../metadata/incarnations.ts'
 import { formatAddress, parseAddress } from '../address.ts'
 import { Closers } from '../closers.ts'
@@ -178,15 +178,24 @@ async function openStore(from: {
   }
 }
 
-function listen(parts: NodeParts, bookie: Bookie, metadata: NodeMetadata): Promise<Listener> {
+async function listen(parts: NodeParts, bookie: Bookie, metadata: NodeMetadata): Promise<Listener> {
   const { io, settings } = parts
+  const undecided = new Set<Connection>()
   const routes = {
     metadata: metadata.server && metadata.server.accept.bind(metadata.server),
     bookie: bookie.accept.bind(bookie),
+    undecided,
   }
-  return io.network.listen(parseAddress(settings.listen), (connection) => {
+  const listener = await io.network.listen(parseAddress(settings.listen), (connection) => {
     routeConnection(connection, routes)
   })
+  return {
+    address: listener.address,
+    async close() {
+      await listener.close()
+      for (const connection of undecided) connection.destroy()
+    },
+  }
 }
 
 /** Looks for deleted ledgers again and again, one round at a time. */

@@ -10,6 +10,8 @@ export type Accept = (connection: Connection, firstChunk: Buffer) => void
 export interface PortRoutes {
   readonly metadata: Accept | undefined
   readonly bookie: Accept
+  /** Holds the connections that have not said yet what they want: nobody else knows of them. */
+  readonly undecided?: Set<Connection>
 }
 
 const lengthBytes = 4
@@ -17,18 +19,23 @@ const magic = Buffer.from('QRM1', 'latin1')
 
 export function routeConnection(connection: Connection, routes: PortRoutes): void {
   const parts: Buffer[] = []
+  const { undecided } = routes
+  undecided?.add(connection)
   connection.start({
     data(chunk) {
       parts.push(chunk)
       const bytes = parts.length === 1 ? chunk : Buffer.concat(parts)
       const protocol = protocolOf(bytes)
       if (protocol === undefined) return
+      undecided?.delete(connection)
       const accept = routes[protocol]
       if (accept) accept(connection, bytes)
       else connection.destroy()
     },
     drain() {},
-    close() {},
+    close() {
+      undecided?.delete(connection)
+    },
   })
 }
 
