@@ -72,7 +72,8 @@ export class SegmentReader {
 
 async function closeQuietly(opening: Promise<OpenFile>): Promise<void> {
   const [outcome] = await Promise.allSettled([opening])
-  if (outcome.status === 'fulfilled') await outcome.value.close()
+  // It was only read: a close that fails loses nothing.
+  if (outcome.status === 'fulfilled') await Promise.allSettled([outcome.value.close()])
 }
 
 async function readRecord(file: OpenFile, segment: Segment, at: number): Promise<Buffer> {
