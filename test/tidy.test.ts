@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { errorCodes } from '../src/errors.ts'
+import { asUsersDo } from './support/processes.ts'
 import {
   codeOf,
   fileFrom,
@@ -200,12 +201,14 @@ t.test('functions are short and take few parameters', (t) => {
   // their own.
   const run = (...args: string[]): string => {
     try {
-      return execFileSync('oxlint', ['-c', '.oxlintrc.tidy.json', ...args], {
-        cwd: root,
-        encoding: 'utf8',
-        // The loaders of the test runner are not for the linter.
-        env: { ...process.env, NODE_OPTIONS: '' },
-      })
+      const [command = '', ...words] = [
+        ...asUsersDo,
+        'oxlint',
+        '-c',
+        '.oxlintrc.tidy.json',
+        ...args,
+      ]
+      return execFileSync(command, words, { cwd: root, encoding: 'utf8' })
     } catch (error) {
       return String((error as { stdout?: unknown }).stdout)
     }

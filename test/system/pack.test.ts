@@ -93,7 +93,8 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
     join(project, 'wrong.ts'),
     "import { open } from 'quire-log'\nawait open({ dir: 5 })\n",
   )
-  const wrong = spawnSync(tsc, [...options, ...types, 'wrong.ts'], { cwd: project })
+  const [command, ...words] = [...asUsersDo, tsc, ...options, ...types, 'wrong.ts']
+  const wrong = spawnSync(command, words, { cwd: project })
   t.match(wrong.stdout.toString(), /wrong\.ts.*TS2322/, 'options have types')
   t.end()
 })
