@@ -1,7 +1,7 @@
 // npm run canaries [-- ID …] [--seeds 100] [--json]: searches for each mistake, and says which
 // checker named it. Exits with 1 when one was not found.
 import { parseArgs } from 'node:util'
-import { canaries } from '../simulation/canaries.ts'
+import { canaries } from './list.ts'
 import { search } from '../simulation/search.ts'
 
 const { values, positionals } = parseArgs({

@@ -1,7 +1,8 @@
 // npm run simulate -- --seed N | --seeds A..B [--canary ID] [--json] [--trace] [--ms N]
 // One line of JSON for each seed; exits with 1 when a checker found something.
 import { parseArgs } from 'node:util'
-import { canaryOf, release } from './canaries.ts'
+import { canaryOf } from '../canaries/list.ts'
+import { release } from '../canaries/release.ts'
 import { guardGlobals } from './guard.ts'
 
 const { values } = parseArgs({
