@@ -1,10 +1,10 @@
 // Virtual time: a queue of events by (time, tie-break, order of scheduling), run one at a time with
-// all promises settled in between. Every choice goes through `choose`, so that a run is a list of
+// all promises settled in between. Every choice goes through `choose`, so that a run is lists of
 // integers: it can be replayed and shrunk.
 
 import { QuireError } from '../errors.ts'
-import { invariant } from '../invariant.ts'
 import { timers } from '../io/real/time.ts'
+import { Choices, type ChoiceLists } from './choices.ts'
 import { EventQueue, type SimulatedEvent } from './event-queue.ts'
 import { hashText, mix, SeededRandom } from './random.ts'
 
@@ -24,10 +24,8 @@ export interface Scheduled {
 
 export interface SchedulerOptions {
   readonly seed: number | string
-  /**
-   * Choices to take again, from an earlier run's `choices`; after the last one the seed goes on.
-   */
-  readonly choices?: readonly number[] | undefined
+  /** Choices to take again, from an earlier run's `choices`, changed or not. */
+  readonly choices?: ChoiceLists | undefined
   /** Fails the run after so many events. Default 20 million. */
   readonly eventsMax?: number | undefined
   /** Called for each event and choice, for people: what happened and when. */
@@ -35,10 +33,10 @@ export interface SchedulerOptions {
 }
 
 export class Scheduler {
-  readonly choices: number[] = []
   readonly #options: SchedulerOptions
   readonly #seeds: SeededRandom
-  readonly #forks = new Map<string, SeededRandom>()
+  readonly #choices: Choices
+  readonly #hashes = new Map<string, number>()
   readonly #queue = new EventQueue<EventOwner>()
   #nowMs = 0
   #events = 0
@@ -48,6 +46,12 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     this.#options = options
     this.#seeds = new SeededRandom(String(options.seed))
+    this.#choices = new Choices(this.#seeds, options.choices)
+  }
+
+  /** What was chosen so far, by label. */
+  get choices(): ChoiceLists {
+    return this.#choices.taken
   }
 
   get nowMs(): number {
@@ -81,17 +85,14 @@ export class Scheduler {
 
   /** An integer in [0, count). Draws of one label do not disturb those of another. */
   choose(count: number, label: string): number {
-    invariant(count >= 1, 'there is something to choose from', { label, count })
-    const drawn = this.#options.choices?.[this.choices.length] ?? this.#fork(label).below(count)
-    const choice = drawn % count
-    this.choices.push(choice)
+    const choice = this.#choices.label(label).next(count)
     this.#note(label, choice)
     return choice
   }
 
-  /** True with this probability; never draws for zero. */
+  /** True with this probability; never draws for zero. The lowest choice is "no". */
   chance(probability: number, label: string): boolean {
-    return probability > 0 && this.choose(1_000_000, label) < probability * 1_000_000
+    return probability > 0 && this.choose(1_000_000, label) >= (1 - probability) * 1_000_000
   }
 
   /** A number in [from, to). */
@@ -194,15 +195,15 @@ export class Scheduler {
     return { cancel: () => (event.cancelled = true) }
   }
 
-  #fork(label: string): SeededRandom {
-    let fork = this.#forks.get(label)
-    if (fork === undefined) this.#forks.set(label, (fork = this.#seeds.fork(label)))
-    return fork
+  #note(label: string, value: number): void {
+    this.#hash = mix(mix(this.#hash, this.#hashOf(label)), value)
+    this.#options.trace?.(`${this.#nowMs.toFixed(3)} ${label} ${value}`)
   }
 
-  #note(label: string, value: number): void {
-    this.#hash = mix(mix(this.#hash, hashText(label)), value)
-    this.#options.trace?.(`${this.#nowMs.toFixed(3)} ${label} ${value}`)
+  #hashOf(label: string): number {
+    let hash = this.#hashes.get(label)
+    if (hash === undefined) this.#hashes.set(label, (hash = hashText(label)))
+    return hash
   }
 }
 

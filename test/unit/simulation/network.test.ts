@@ -2,7 +2,7 @@
 import t from 'tap'
 import { QuireError } from '../../../src/errors.ts'
 import type { Connection, Io } from '../../../src/io/index.ts'
-import { createSimulatedIo, World } from '../../../src/simulation/index.ts'
+import { createSimulatedIo, World, type ChoiceLists } from '../../../src/simulation/index.ts'
 
 const address = { host: 'b', port: 3181 }
 
@@ -14,7 +14,7 @@ class Pair {
   readonly chunks: number[] = []
   readonly closes: string[] = []
 
-  constructor(seed: number | string, choices?: number[]) {
+  constructor(seed: number | string, choices?: ChoiceLists) {
     this.world = new World({ seed, choices })
     this.a = createSimulatedIo(this.world, 'a')
     this.b = createSimulatedIo(this.world, 'b')
@@ -141,8 +141,8 @@ async function story(pair: Pair): Promise<void> {
   await pair.world.run(1000)
 }
 
-t.test('one seed, one run; a list of choices replays it', async (t) => {
-  const run = async (seed: string, choices?: number[]) => {
+t.test('one seed, one run; its choices replay it', async (t) => {
+  const run = async (seed: string, choices?: ChoiceLists) => {
     const pair = new Pair(seed, choices)
     await story(pair)
     return { hash: pair.world.scheduler.traceHash, choices: pair.world.scheduler.choices }
@@ -152,7 +152,9 @@ t.test('one seed, one run; a list of choices replays it', async (t) => {
   t.not((await run('two')).hash, first.hash)
   const replayed = await run('one', first.choices)
   t.equal(replayed.hash, first.hash)
-  const changed = first.choices.map((choice, index) => (index === 40 ? choice + 1 : choice))
+  const latencies = Int32Array.from(first.choices.get('net.latency') ?? [])
+  latencies[0] = 4095 - (latencies[0] ?? 0)
+  const changed = new Map([...first.choices, ['net.latency', latencies]])
   t.not((await run('one', changed)).hash, first.hash)
 })
 
