@@ -16,3 +16,6 @@ export { Operator, SimulatedCluster, type ClusterOptions, type WrapIo } from './
 export { faultKinds, Nemesis, type FaultKind, type NemesisOptions } from './nemesis.ts'
 export { readReplay, writeReplay, type Plan, type Replay } from './replay.ts'
 export { shrink, type ShrinkOptions } from './shrink.ts'
+export { Host } from './host.ts'
+export { allStarted, quiet, restartAll } from './ending.ts'
+export { createTraceLogger } from './logger.ts'

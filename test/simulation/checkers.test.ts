@@ -7,8 +7,7 @@ import { CommandChecker } from './checkers/commands.ts'
 import { LedgerChecker } from './checkers/ledgers.ts'
 import { LogChecker } from './checkers/logs.ts'
 import { RegisterChecker } from './checkers/registers.ts'
-import { Report } from './checkers/report.ts'
-import { checkError } from './life.ts'
+import { checkError, Report } from '../../src/simulation/report.ts'
 
 const bytes = (name: string): Buffer => Buffer.from(`${name}:`)
 

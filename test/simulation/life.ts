@@ -1,44 +1,9 @@
 // One process of a client while it lives: what its tasks wait for, and what went wrong. A task of a
 // process that was killed is never heard of again; one of a process that lives must end.
 
-import { messageOf, QuireError, type ErrorCode } from '../../src/errors.ts'
 import type { SimulatedProcess, World } from '../../src/simulation/index.ts'
 import type { Client } from '../../src/embedded/client.ts'
-import type { Report } from './checkers/report.ts'
-
-/** Errors that no fault of these worlds may cause. */
-const forbidden: ReadonlySet<ErrorCode> = new Set([
-  'QUIRE_INVARIANT',
-  'QUIRE_BAD_OPTION',
-  'QUIRE_BAD_FRAME',
-  'QUIRE_FRAME_TOO_LARGE',
-  'QUIRE_BAD_METADATA',
-  'QUIRE_DIGEST_MISMATCH',
-  'QUIRE_SUPERBLOCK_CORRUPT',
-  'QUIRE_IDENTITY_UNKNOWN',
-  'QUIRE_IDENTITY_MISMATCH',
-  'QUIRE_STALE_DISK',
-  'QUIRE_RANGE_LOST',
-  'QUIRE_JOURNAL_CORRUPT',
-  'QUIRE_LEDGER_UNAUTHORIZED',
-  'QUIRE_ENTRY_MISSING',
-  'QUIRE_ENTRY_TOO_LARGE',
-  'QUIRE_LOG_CORRUPT',
-  'QUIRE_SNAPSHOT_CORRUPT',
-  'QUIRE_STATE_DIVERGED',
-  'QUIRE_COMMAND_FAILED',
-])
-
-/** An error that a client was given: reported if it is not one of those that faults explain. */
-export function checkError(report: Report, error: unknown, doing: string): void {
-  const expected = QuireError.is(error) && !forbidden.has(error.code)
-  if (expected) return
-  const cause = error instanceof Error && error.cause ? ` (${messageOf(error.cause)})` : ''
-  const code = QuireError.is(error) ? error.code : 'no error of Quire'
-  const stack = error instanceof Error && !QuireError.is(error) ? ` ${error.stack}` : ''
-  const checker = code === 'QUIRE_STATE_DIVERGED' ? 'state equality' : 'errors'
-  report.violated(checker, `${doing}: ${code}: ${messageOf(error)}${cause}${stack}`)
-}
+import { checkError, type Report } from '../../src/simulation/report.ts'
 
 export interface LifeParts {
   readonly world: World

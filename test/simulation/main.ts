@@ -24,7 +24,7 @@ const { values } = parseArgs({
 const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
 if (canary) release(canary)
 const { runSeed } = await import('./run.ts')
-const { vague } = await import('./checkers/report.ts')
+const { vague } = await import('../../src/simulation/report.ts')
 const trace = values.trace ? (line: string) => process.stderr.write(`${line}\n`) : undefined
 const [from = '1', to = from] = (values.seeds ?? values.seed ?? '1').split('..')
 if (!canary) guardGlobals()

@@ -3,7 +3,8 @@
 import { QuireError } from '../../src/errors.ts'
 import type { MetadataSession } from '../../src/metadata/contract.ts'
 import type { RegisterChecker } from './checkers/registers.ts'
-import { checkError, type Life } from './life.ts'
+import { checkError } from '../../src/simulation/report.ts'
+import type { Life } from './life.ts'
 
 export const registerPaths = ['/registers/a', '/registers/b'] as const
 

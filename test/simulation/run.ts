@@ -2,14 +2,15 @@
 // everything must come to its end; then everything is started anew and compared with what was seen.
 
 import type { Client } from '../../src/embedded/client.ts'
-import { messageOf } from '../../src/errors.ts'
 import type { ClientSettings } from '../../src/embedded/options.ts'
 import type { Io, Logger } from '../../src/io/index.ts'
 import { connectMetadata } from '../../src/metadata/client/index.ts'
 import type { MetadataStore } from '../../src/metadata/contract.ts'
 import {
   createSimulatedIo,
+  createTraceLogger,
   type FaultKind,
+  Host,
   Nemesis,
   SimulatedCluster,
   World,
@@ -19,8 +20,8 @@ import { CommandChecker } from './checkers/commands.ts'
 import { LedgerChecker } from './checkers/ledgers.ts'
 import { LogChecker } from './checkers/logs.ts'
 import { RegisterChecker } from './checkers/registers.ts'
-import { Report, type Violation } from './checkers/report.ts'
-import { checkError, Life } from './life.ts'
+import { checkError, Report, type Violation } from '../../src/simulation/report.ts'
+import { Life } from './life.ts'
 import { observed } from './observer.ts'
 import { useRegisters } from './registers.ts'
 import { verify } from './verify.ts'
@@ -100,11 +101,14 @@ class Run {
       },
       connect: this.#settings,
     })
-    this.#hosts = clientMachines.map((machine) => new Host(this, machine))
+    this.#hosts = clientMachines.map((machine) => {
+      const live = (lives: () => boolean) => this.#live(machine, lives)
+      return new Host({ world: this.world, machine, restartMs: [1, 4000], live })
+    })
     this.#nemesis = new Nemesis({
       cluster: this.cluster,
       clients: () => clientMachines,
-      killClient: (name) => this.#hosts.find(({ machine }) => machine === name)?.kill(),
+      killClient: (name) => this.#hostOf(name)?.kill(),
       ...(options.kinds && { kinds: options.kinds }),
     })
   }
@@ -135,6 +139,21 @@ class Run {
     await this.world.pass(scheduler.between([0, 5000], 'run.healed'))
     await this.#stop()
     if (this.report.named === undefined) await verify(this)
+  }
+
+  async #live(machine: string, lives: () => boolean): Promise<void> {
+    try {
+      const io = createSimulatedIo(this.world, machine)
+      const client = await this.cluster.client(machine, io)
+      if (lives()) this.begin(machine, client, this.metadataOf(machine, io))
+    } catch (error) {
+      checkError(this.report, error, `connect on ${machine}`)
+      if (lives()) this.#hostOf(machine)?.kill()
+    }
+  }
+
+  #hostOf(machine: string): Host | undefined {
+    return this.#hosts.find((host) => host.machine === machine)
   }
 
   /** The clients of the nodes themselves work too. */
@@ -184,13 +203,10 @@ class Run {
     return connectMetadata({ ...io, logger: this.#logger(machine), addresses, timeoutMs })
   }
 
-  get stopping(): boolean {
-    return this.#stopping
-  }
-
   /** Nothing new is begun; what has begun must end. */
   async #stop(): Promise<void> {
     this.#stopping = true
+    for (const host of this.#hosts) host.leave()
     const { scheduler } = this.world
     const endMs = scheduler.nowMs + livenessMs
     for (const life of this.#lives) life.ending.abort()
@@ -229,17 +245,7 @@ class Run {
   #logger(machine: string): Logger {
     const { scheduler } = this.world
     const traced = this.#options.trace !== undefined
-    const line = (level: string) => (facts: object, message: string) => {
-      if (traced) scheduler.tell(`${machine} ${level} ${message} ${factsOf(facts)}`)
-    }
-    const logger: Logger = {
-      child: () => logger,
-      debug: line('debug'),
-      info: line('info'),
-      warn: line('warn'),
-      error: line('error'),
-    }
-    return logger
+    return createTraceLogger(machine, traced ? (line) => scheduler.tell(line) : undefined)
   }
 }
 
@@ -255,55 +261,4 @@ function settings(world: World): Partial<ClientSettings> {
   return short
     ? { sessionTimeoutMs: 2000, connectTimeoutMs: 500, addTimeoutMs: 500, readTimeoutMs: 500 }
     : {}
-}
-
-function factsOf(facts: object): string {
-  return JSON.stringify(facts, (_name, value: unknown) => {
-    if (typeof value === 'bigint') return String(value)
-    if (!(value instanceof Error)) return value
-    return value.cause === undefined
-      ? value.message
-      : `${value.message} < ${messageOf(value.cause)}`
-  })
-}
-
-/** A machine with a client on it, started again when it was killed. */
-class Host {
-  readonly machine: string
-  readonly #run: Run
-  #life = 0
-
-  constructor(run: Run, machine: string) {
-    this.#run = run
-    this.machine = machine
-  }
-
-  start(): void {
-    void this.#live(++this.#life)
-  }
-
-  kill(): void {
-    const life = ++this.#life
-    this.#run.world.kill(this.machine)
-    void this.#startLater(life)
-  }
-
-  async #startLater(life: number): Promise<void> {
-    const { world } = this.#run
-    await world.pass(world.scheduler.between([1, 4000], 'host'))
-    if (life === this.#life && !this.#run.stopping) this.start()
-  }
-
-  async #live(life: number): Promise<void> {
-    const { world, cluster, report } = this.#run
-    try {
-      const io = createSimulatedIo(world, this.machine)
-      const client = await cluster.client(this.machine, io)
-      if (life !== this.#life) return
-      this.#run.begin(this.machine, client, this.#run.metadataOf(this.machine, io))
-    } catch (error) {
-      checkError(report, error, `connect on ${this.machine}`)
-      if (life === this.#life) this.kill()
-    }
-  }
 }

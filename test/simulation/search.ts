@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { RunResult } from './run.ts'
-import { vague } from './checkers/report.ts'
+import { vague } from '../../src/simulation/report.ts'
 
 const main = join(import.meta.dirname, 'main.ts')
 /** Virtual milliseconds of faults in each run. */

@@ -4,17 +4,16 @@
 import type { Client } from '../../src/embedded/client.ts'
 import { openManagers } from '../../src/embedded/managers.ts'
 import { messageOf } from '../../src/errors.ts'
-import { createSimulatedIo } from '../../src/simulation/index.ts'
-import { checkError } from './life.ts'
+import { createSimulatedIo, quiet, restartAll } from '../../src/simulation/index.ts'
+import { checkError } from '../../src/simulation/report.ts'
 import { openProbe } from './probe.ts'
 import { registerPaths } from './registers.ts'
 import type { Run } from './run.ts'
 import { databaseOf, machine } from './states.ts'
 
-const startMs = 120_000
-
 export async function verify(run: Run): Promise<void> {
-  if (!(await restart(run))) return
+  for (const name of ['k1', 'k2', 'k3']) run.world.kill(name)
+  if (!(await restartAll(run))) return
   const one = await run.cluster.client('v1')
   const other = await run.cluster.client('v2')
   const steps = [ledgers, fragments, logs, states, registers]
@@ -31,48 +30,7 @@ export async function verify(run: Run): Promise<void> {
   await one.close()
   await other.close()
   for (const operator of run.cluster.operators.reverse()) await operator.close()
-  await quiet(run)
-}
-
-/** What was closed in order leaves nothing behind: no timer, no call, no connection. */
-async function quiet({ world, cluster, report }: Run): Promise<void> {
-  await world.pass(1000)
-  for (const name of [...cluster.nodes, 'v1', 'v2']) {
-    const { task } = world.node(name)
-    const left = task?.alive === true ? task.pending : []
-    report.holds(
-      left.length === 0,
-      'leak',
-      () => `${name} is closed, and still has: ${left.join()}`,
-    )
-  }
-  const open = world.cables
-    .connections()
-    .map(({ task, remote }) => `${task.label} to ${remote.host}`)
-  report.holds(open.length === 0, 'leak', () => `connections are left open: ${open.join()}`)
-}
-
-/** All machines lose their power at once, or their processes are ended in order. */
-async function restart({ world, cluster, report }: Run): Promise<boolean> {
-  const inOrder = world.scheduler.choose(3, 'verify.close') === 0
-  for (const operator of cluster.operators.reverse()) {
-    if (inOrder && operator.node !== undefined) {
-      await operator.close()
-      world.kill(operator.name)
-      operator.start()
-    } else {
-      operator.cutPower('none')
-    }
-  }
-  for (const name of ['k1', 'k2', 'k3']) world.kill(name)
-  const endMs = world.scheduler.nowMs + startMs
-  const down = () => cluster.operators.filter(({ node }) => node === undefined)
-  while (down().length > 0 && world.scheduler.nowMs < endMs) await world.pass(50)
-  for (const { name, refusals } of down()) {
-    const why = messageOf(refusals.at(-1)?.error)
-    report.violated('liveness', `${name} did not start again within ${startMs} ms: ${why}`)
-  }
-  return down().length === 0
+  await quiet(run, [...run.cluster.nodes, 'v1', 'v2'])
 }
 
 async function ledgers({ checkers, report }: Run, one: Client, other: Client): Promise<void> {

@@ -8,7 +8,8 @@ import type { CommandChecker } from './checkers/commands.ts'
 import type { LedgerChecker } from './checkers/ledgers.ts'
 import type { LogChecker } from './checkers/logs.ts'
 import type { RegisterChecker } from './checkers/registers.ts'
-import { checkError, type Life } from './life.ts'
+import { checkError } from '../../src/simulation/report.ts'
+import type { Life } from './life.ts'
 import { databaseOf, machine } from './states.ts'
 
 export interface Checkers {

@@ -5,7 +5,7 @@
 // acknowledges to a writer. I11 what it acknowledged it holds, whatever befell it. I7 one payload
 // for an id on all bookies.
 
-import { nameOf, type Report } from './report.ts'
+import { nameOf, type Report } from '../../../src/simulation/report.ts'
 
 export interface BookieEntry {
   readonly bookie: string

@@ -4,7 +4,7 @@
 // none; one of unknown outcome at most one. A linearizable question sees everything that was
 // answered before it was asked. States at one position are equal, and grow only at their end.
 
-import type { Report } from './report.ts'
+import type { Report } from '../../../src/simulation/report.ts'
 
 export class CommandChecker {
   readonly #report: Report

@@ -10,7 +10,7 @@
 // I6 an entry reads as what its writer appended there; I7 as the same to everyone.
 // I8 an ack quorum of the ensemble that the metadata names for an entry holds it.
 
-import { nameOf, type Report } from './report.ts'
+import { nameOf, type Report } from '../../../src/simulation/report.ts'
 
 interface Ledger {
   readonly ackQuorumSize: number

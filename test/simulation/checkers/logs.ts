@@ -5,7 +5,7 @@
 // nowhere; one of unknown outcome is there at most once; an owner begins behind everything that was
 // acknowledged before it asked.
 
-import { nameOf, type Report } from './report.ts'
+import { nameOf, type Report } from '../../../src/simulation/report.ts'
 
 export class LogChecker {
   readonly #report: Report

@@ -5,7 +5,7 @@
 // refused is nowhere; a linearizable read sees everything that was answered before it began; a
 // session never sees an older version than before; a watch speaks before its session sees more.
 
-import type { Report } from './report.ts'
+import type { Report } from '../../../src/simulation/report.ts'
 
 interface Register {
   readonly values: Map<number, string>
