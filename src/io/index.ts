@@ -5,7 +5,15 @@ export type { Address, Connection, ConnectionHandler, Listener, Network } from '
 export type { SqlRow, SqlTransaction, SqlValue, StateStore, StateStores } from './state-store.ts'
 export type { Message, Thread, ThreadPort, ThreadProgramName, Threads } from './threads.ts'
 export type { Clock, Random, Timer, Timers } from './time.ts'
-export type { TreeBatch, TreeRow, TreeStore, TreeStores } from './tree-store.ts'
+export type {
+  LogChange,
+  LogEntry,
+  ReplicatedTreeStore,
+  TreeBatch,
+  TreeRow,
+  TreeStore,
+  TreeStores,
+} from './tree-store.ts'
 export type { Logger } from './log.ts'
 export { createFilesJournalDevices } from './files-journal-device.ts'
 export {

@@ -55,5 +55,57 @@ export interface TreeStore {
 
 export interface TreeStores {
   /** Opens or creates the file. QUIRE_DIRECTORY_* and QUIRE_IO as for files. */
-  open(path: string): Promise<TreeStore>
+  open(path: string): Promise<ReplicatedTreeStore>
+}
+
+/** One entry of a replicated log. What its bytes mean is for whoever replicates to say. */
+export interface LogEntry {
+  readonly index: number
+  readonly term: number
+  /** 0 to 255. */
+  readonly kind: number
+  readonly data: Uint8Array
+}
+
+/** What becomes of a log at once: cut at its ends, then lengthened. */
+export interface LogChange {
+  /** Entries from this index on are removed. */
+  readonly truncateFrom?: number | undefined
+  /** Entries up to this index are removed: the tree holds what they did. */
+  readonly cutTo?: number | undefined
+  readonly entries: readonly LogEntry[]
+  /** Small named values kept in the same transaction (term, vote); undefined removes. */
+  readonly facts: ReadonlyMap<string, Uint8Array | undefined>
+}
+
+/**
+ * A tree with the log that it is made from, in one file, so that what was applied and how far it
+ * was applied cannot part. Changes of either are durable in the order of their calls: whatever a
+ * crash leaves is all of them up to one of them.
+ */
+export interface ReplicatedTreeStore extends TreeStore {
+  /** All or nothing, durable on return with all that was applied before. Fails as `commit`. */
+  append(change: LogChange): Promise<void>
+  /**
+   * As `commit`, but waits for no sync: a crash may take it away, and nothing else with it. It says
+   * in a fact how far the log was applied, so that a start goes on behind it.
+   */
+  apply(batch: TreeBatch): Promise<void>
+  logFacts(): Promise<Map<string, Uint8Array>>
+  /** The first and the last index that the log holds; undefined when it holds none. */
+  logRange(): Promise<{ readonly first: number; readonly last: number } | undefined>
+  /**
+   * Entries from `from` to `to`, both counted, as far as `bytesMax` of data reach, at least one.
+   * QUIRE_BAD_METADATA for one that is damaged.
+   */
+  entries(range: { from: number; to: number; bytesMax: number }): Promise<LogEntry[]>
+  /**
+   * The whole tree of this moment, its facts first, in pieces of about `chunkBytes`. Changes that
+   * come meanwhile are not in it.
+   */
+  image(chunkBytes: number): AsyncIterable<TreeBatch>
+  /** Keeps a piece of another tree beside this one; the first one forgets what was kept before. */
+  stage(piece: TreeBatch, isFirst: boolean): Promise<void>
+  /** The tree is what was staged, the log what the change leaves of it: at once and durable. */
+  install(change: LogChange): Promise<void>
 }

@@ -1,5 +1,6 @@
 // The rows of a metadata tree on a simulated disk: what the disk loses, delays or refuses, this
-// store does. One file of records, each a batch with its checksum; a torn last record is none.
+// store does. One file of records, each some changes with a checksum; a torn last record is none,
+// and neither is what lies behind it: as in SQLite's log, what was not synced is lost from the end.
 // Opening writes everything into a new file, so that nothing is ever written behind a tail of
 // unknown durability: SQLite's store does the same by a checkpoint.
 //
@@ -9,11 +10,19 @@ import { deserialize, serialize } from 'node:v8'
 import { QuireError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Files, OpenFile } from '../io/files.ts'
-import type { TreeBatch, TreeRow, TreeStore, TreeStores } from '../io/tree-store.ts'
-import { MemoryTreeStore } from '../metadata/memory/tree-store.ts'
+import type { TreeChange } from '../io/real/tree-thread.ts'
+import type {
+  LogChange,
+  LogEntry,
+  ReplicatedTreeStore,
+  TreeBatch,
+  TreeRow,
+  TreeStores,
+} from '../io/tree-store.ts'
 import { crc32c } from '../wire/crc32c.ts'
 import { createSimulatedFiles } from './files.ts'
 import type { SimulatedProcess } from './node.ts'
+import { stored, TreeImage, type StoredChange } from './tree-image.ts'
 
 const headBytes = 8
 /** What a read, and the way back of a commit, take. */
@@ -56,121 +65,153 @@ async function generations({ files, directory, name }: Place): Promise<number[]>
 }
 
 /** What the newest file that was completely begun holds. */
-async function newest(place: Place, old: readonly number[]): Promise<Image> {
+async function newest(place: Place, old: readonly number[]): Promise<TreeImage> {
   for (const generation of [...old].reverse()) {
     const file = await place.files.open(nameOf(place, generation), 'read')
-    const batches = await readBatches(file)
+    const bytes = Buffer.alloc(await file.bytes())
+    await file.read(bytes, 0)
     await file.close()
-    if (batches.length === 0) continue
-    const image = new Image()
-    for (const batch of batches) await image.commit(batch)
-    return image
+    const image = await imageIn(bytes)
+    if (image !== undefined) return image
   }
-  return new Image()
+  return new TreeImage()
 }
 
-async function readBatches(file: OpenFile): Promise<TreeBatch[]> {
-  const bytes = Buffer.alloc(await file.bytes())
-  await file.read(bytes, 0)
-  const batches: TreeBatch[] = []
-  for (let at = 0; at + headBytes <= bytes.length;) {
+/** What the bytes of one file hold; undefined when it was never completely begun. */
+export async function imageIn(bytes: Buffer): Promise<TreeImage | undefined> {
+  const image = new TreeImage()
+  let records = 0
+  for (let at = 0; at + headBytes <= bytes.length; records++) {
     const size = bytes.readUInt32BE(at)
     const body = bytes.subarray(at + headBytes, at + headBytes + size)
     if (size === 0 || body.length < size || crc32c(body, 0, size) !== bytes.readUInt32BE(at + 4))
       break
-    const batch: unknown = deserialize(body)
-    if (!isBatch(batch)) break
-    batches.push(batch)
+    const changes: unknown = deserialize(body)
+    invariant(Array.isArray(changes), 'a record is a list of changes')
+    for (const change of changes) await image.make(change)
     at += headBytes + size
   }
-  return batches
+  image.forgetStaged()
+  return records === 0 ? undefined : image
 }
 
-function isBatch(value: unknown): value is TreeBatch {
-  return typeof value === 'object' && value !== null && 'put' in value && 'facts' in value
+function recordOf(changes: readonly StoredChange[]): Buffer {
+  const body = serialize(changes)
+  const head = Buffer.alloc(headBytes)
+  head.writeUInt32BE(body.length, 0)
+  head.writeUInt32BE(crc32c(body, 0, body.length), 4)
+  return Buffer.concat([head, body])
 }
 
-/** Rows in memory that can be taken as one batch. */
-class Image extends MemoryTreeStore {
-  readonly #paths = new Set<string>()
-
-  override async commit(batch: TreeBatch): Promise<void> {
-    for (const path of batch.remove) this.#paths.delete(path)
-    for (const { path } of batch.put) this.#paths.add(path)
-    await super.commit(batch)
-  }
-
-  async whole(): Promise<TreeBatch> {
-    const rows = await this.get([...this.#paths])
-    return {
-      put: rows.flatMap((row) => row ?? []),
-      remove: [],
-      facts: await this.facts(''),
-    }
-  }
-}
-
-class SimulatedTreeStore implements TreeStore {
+class SimulatedTreeStore implements ReplicatedTreeStore {
   readonly #task: SimulatedProcess
   readonly #file: OpenFile
-  readonly #image: Image
+  readonly #image: TreeImage
   #at = 0
   #dead: QuireError | undefined
   /** There was no room for it: the next attempt writes over what there is of it. */
-  #refused: TreeBatch | undefined
+  #refused: object | undefined
+  /** One after the other, as they were called. */
+  #last: Promise<unknown> = Promise.resolve()
 
-  constructor(task: SimulatedProcess, parts: { file: OpenFile; image: Image }) {
+  constructor(task: SimulatedProcess, parts: { file: OpenFile; image: TreeImage }) {
     this.#task = task
     this.#file = parts.file
     this.#image = parts.image
   }
 
   async begin(): Promise<void> {
-    await this.#append(await this.#image.whole())
+    await this.#write(recordOf(await this.#image.whole()), true)
   }
 
   get(paths: readonly string[]): Promise<(TreeRow | undefined)[]> {
-    return this.#read(() => this.#image.get(paths))
+    return this.#read(() => this.#image.rows.get(paths))
   }
 
   children(path: string): Promise<string[]> {
-    return this.#read(() => this.#image.children(path))
+    return this.#read(() => this.#image.rows.children(path))
   }
 
   ownedBy(session: bigint): Promise<string[]> {
-    return this.#read(() => this.#image.ownedBy(session))
+    return this.#read(() => this.#image.rows.ownedBy(session))
   }
 
   expirable(): Promise<string[]> {
-    return this.#read(() => this.#image.expirable())
+    return this.#read(() => this.#image.rows.expirable())
   }
 
   facts(prefix: string): Promise<Map<string, Uint8Array>> {
-    return this.#read(() => this.#image.facts(prefix))
+    return this.#read(() => this.#image.rows.facts(prefix))
   }
 
-  async commit(batch: TreeBatch): Promise<void> {
+  logFacts(): Promise<Map<string, Uint8Array>> {
+    return this.#read(async () => new Map(this.#image.logFacts))
+  }
+
+  logRange(): Promise<{ first: number; last: number } | undefined> {
+    return this.#read(async () => this.#image.range)
+  }
+
+  entries(range: { from: number; to: number; bytesMax: number }): Promise<LogEntry[]> {
+    return this.#read(async () => this.#image.entries(range))
+  }
+
+  async *image(chunkBytes: number): AsyncGenerator<TreeBatch> {
+    for await (const piece of this.#image.pieces(chunkBytes)) {
+      await this.#task.later('tree.read', handOverMs, () => undefined)
+      yield piece
+    }
+  }
+
+  commit(batch: TreeBatch): Promise<void> {
+    return this.#make({ type: 'commit', batch }, batch)
+  }
+
+  apply(batch: TreeBatch): Promise<void> {
+    return this.#make({ type: 'apply', batch }, batch)
+  }
+
+  append(log: LogChange): Promise<void> {
+    return this.#make({ type: 'append', log }, log)
+  }
+
+  stage(batch: TreeBatch, isFirst: boolean): Promise<void> {
+    return this.#make({ type: 'stage', batch, isFirst }, batch)
+  }
+
+  install(log: LogChange): Promise<void> {
+    return this.#make({ type: 'install', log }, log)
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close()
+  }
+
+  #make(change: TreeChange, asked: object): Promise<void> {
+    const made = this.#last.then(() => this.#makeOne(change, asked))
+    this.#last = made.catch(() => undefined)
+    return made
+  }
+
+  async #makeOne(change: TreeChange, asked: object): Promise<void> {
     if (this.#dead) throw this.#dead
-    const isAgain = this.#refused === undefined || this.#refused === batch
+    const isAgain = this.#refused === undefined || this.#refused === asked
     invariant(isAgain, 'behind a full disk the same batch comes again')
+    const kept = stored(change)
     try {
-      await this.#append(batch)
+      await this.#write(recordOf([kept]), change.type !== 'apply' && change.type !== 'stage')
       this.#refused = undefined
     } catch (error) {
       if (QuireError.is(error, 'QUIRE_DISK_FULL')) {
-        this.#refused = batch
+        this.#refused = asked
         throw error
       }
       const text = 'an earlier commit failed: its outcome is unknown'
       this.#dead = QuireError.is(error) ? error : new QuireError('QUIRE_IO', text, { cause: error })
       throw this.#dead
     }
-    await this.#image.commit(batch)
+    await this.#image.make(kept)
     await this.#task.later('tree.committed', handOverMs, () => undefined)
-  }
-
-  async close(): Promise<void> {
-    await this.#file.close()
   }
 
   async #read<T>(work: () => Promise<T>): Promise<T> {
@@ -178,13 +219,9 @@ class SimulatedTreeStore implements TreeStore {
     return work()
   }
 
-  async #append(batch: TreeBatch): Promise<void> {
-    const body = serialize(batch)
-    const head = Buffer.alloc(headBytes)
-    head.writeUInt32BE(body.length, 0)
-    head.writeUInt32BE(crc32c(body, 0, body.length), 4)
-    await this.#file.write(Buffer.concat([head, body]), this.#at)
-    this.#at += headBytes + body.length
-    await this.#file.datasync()
+  async #write(record: Buffer, isDurable: boolean): Promise<void> {
+    await this.#file.write(record, this.#at)
+    this.#at += record.length
+    if (isDurable) await this.#file.datasync()
   }
 }

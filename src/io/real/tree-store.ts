@@ -3,9 +3,17 @@
 // commit and sees everything committed before it began.
 import { QuireError, errorCodes, type ErrorCode } from '../../errors.ts'
 import type { Thread, Threads } from '../threads.ts'
-import type { TreeBatch, TreeRow, TreeStore, TreeStores } from '../tree-store.ts'
+import type {
+  LogChange,
+  LogEntry,
+  ReplicatedTreeStore,
+  TreeBatch,
+  TreeRow,
+  TreeStores,
+} from '../tree-store.ts'
+import { LogReader, imageOf, treeColumns, type TreeColumns } from './log-reader.ts'
 import { openSqlite, sqliteError, type SqliteDatabase, type SqliteStatement } from './sqlite.ts'
-import type { TreeFailure, TreeReply, TreeRequest } from './tree-thread.ts'
+import type { TreeChange, TreeFailure, TreeReply, TreeRequest } from './tree-thread.ts'
 
 export function createTreeStores(threads: Threads): TreeStores {
   return {
@@ -48,11 +56,10 @@ class Writer {
     void thread.ended.then((error) => this.#end(error ?? new Error('the thread was ended')))
   }
 
-  commit(batch: TreeBatch): Promise<void> {
+  make(change: TreeChange): Promise<void> {
     const id = ++this.#lastId
     const done = this.#wait(id)
-    if (this.#ended === undefined)
-      this.#thread.post(ask({ type: 'commit', id, batch: packed(batch) }))
+    if (this.#ended === undefined) this.#thread.post(ask({ type: 'change', id, change }))
     return done
   }
 
@@ -96,23 +103,40 @@ class Writer {
 }
 
 /**
- * The batch with its bytes in one buffer of their own: a message copies the whole memory behind
- * each view that is in it, be it a chunk of the network.
+ * Bytes in one buffer of their own: a message copies the whole memory behind each view that is in
+ * it, be it a chunk of the network.
  */
-function packed(batch: TreeBatch): TreeBatch {
-  let size = 0
-  for (const { data } of batch.put) size += data.length
-  for (const value of batch.facts.values()) size += value?.length ?? 0
-  const bytes = new Uint8Array(size)
-  let at = 0
-  const pack = (data: Uint8Array): Uint8Array => {
-    bytes.set(data, at)
-    at += data.length
-    return bytes.subarray(at - data.length, at)
+class Packer {
+  readonly #bytes: Uint8Array
+  #at = 0
+
+  constructor(values: Iterable<Uint8Array | undefined>) {
+    let size = 0
+    for (const value of values) size += value?.length ?? 0
+    this.#bytes = new Uint8Array(size)
   }
-  const put = batch.put.map((row) => ({ ...row, data: pack(row.data) }))
-  const facts = [...batch.facts].map(([name, value]) => [name, value && pack(value)] as const)
-  return { put, remove: batch.remove, facts: new Map(facts) }
+
+  pack(data: Uint8Array): Uint8Array {
+    this.#bytes.set(data, this.#at)
+    this.#at += data.length
+    return this.#bytes.subarray(this.#at - data.length, this.#at)
+  }
+
+  facts(facts: TreeBatch['facts']): TreeBatch['facts'] {
+    return new Map([...facts].map(([name, value]) => [name, value && this.pack(value)] as const))
+  }
+}
+
+function packed({ put, remove, facts }: TreeBatch): TreeBatch {
+  const packer = new Packer([...put.map(({ data }) => data), ...facts.values()])
+  const rows = put.map((row) => ({ ...row, data: packer.pack(row.data) }))
+  return { put: rows, remove, facts: packer.facts(facts) }
+}
+
+function packedLog(change: LogChange): LogChange {
+  const packer = new Packer([...change.entries.map(({ data }) => data), ...change.facts.values()])
+  const entries = change.entries.map((entry) => ({ ...entry, data: packer.pack(entry.data) }))
+  return { ...change, entries, facts: packer.facts(change.facts) }
 }
 
 function failureOf({ code, message }: TreeFailure, path: string): QuireError {
@@ -120,12 +144,7 @@ function failureOf({ code, message }: TreeFailure, path: string): QuireError {
   return new QuireError(known ?? 'QUIRE_IO', message, { facts: { path } })
 }
 
-type Columns = Omit<TreeRow, 'owner'> & { readonly owner: string }
-
-const columns = `path, data, czxid, mzxid, pzxid, ctime_ms as ctimeMs, mtime_ms as mtimeMs, version,
-  cversion, sequence, child_count as childCount, owner, kind, ttl_ms as ttlMs`
-
-class SqliteTreeStore implements TreeStore {
+class SqliteTreeStore implements ReplicatedTreeStore {
   readonly #path: string
   readonly #writer: Writer
   readonly #reader: SqliteDatabase
@@ -134,24 +153,26 @@ class SqliteTreeStore implements TreeStore {
   readonly #owned: SqliteStatement
   readonly #expirable: SqliteStatement
   readonly #facts: SqliteStatement
+  readonly #log: LogReader
 
   constructor(path: string, writer: Writer) {
     this.#path = path
     this.#writer = writer
     this.#reader = openSqlite(path, { readonly: true, fileMustExist: true })
     const prepare = (sql: string): SqliteStatement => this.#reader.prepare(sql)
-    this.#get = prepare(`select ${columns} from node where path = ?`)
+    this.#get = prepare(`select ${treeColumns} from node where path = ?`)
     this.#children = prepare('select name from node where parent = ?').pluck()
     // The second condition lets the partial index serve it.
     this.#owned = prepare("select path from node where owner = ? and owner <> '0'").pluck()
     this.#expirable = prepare("select path from node where kind in ('container', 'ttl')").pluck()
     this.#facts = prepare('select name, value from fact where name >= ? order by name')
+    this.#log = new LogReader(this.#reader)
   }
 
   async get(paths: readonly string[]): Promise<(TreeRow | undefined)[]> {
     return this.#read(() =>
       paths.map((path) => {
-        const row = this.#get.get(path) as Columns | undefined
+        const row = this.#get.get(path) as TreeColumns | undefined
         return row && { ...row, owner: BigInt(row.owner) }
       }),
     )
@@ -182,7 +203,39 @@ class SqliteTreeStore implements TreeStore {
   }
 
   commit(batch: TreeBatch): Promise<void> {
-    return this.#writer.commit(batch)
+    return this.#writer.make({ type: 'commit', batch: packed(batch) })
+  }
+
+  apply(batch: TreeBatch): Promise<void> {
+    return this.#writer.make({ type: 'apply', batch: packed(batch) })
+  }
+
+  append(change: LogChange): Promise<void> {
+    return this.#writer.make({ type: 'append', log: packedLog(change) })
+  }
+
+  async logFacts(): Promise<Map<string, Uint8Array>> {
+    return this.#read(() => this.#log.facts())
+  }
+
+  async logRange(): Promise<{ first: number; last: number } | undefined> {
+    return this.#read(() => this.#log.range())
+  }
+
+  async entries(range: { from: number; to: number; bytesMax: number }): Promise<LogEntry[]> {
+    return this.#read(() => this.#log.entries(range))
+  }
+
+  image(chunkBytes: number): AsyncIterable<TreeBatch> {
+    return imageOf(this.#path, chunkBytes)
+  }
+
+  stage(piece: TreeBatch, isFirst: boolean): Promise<void> {
+    return this.#writer.make({ type: 'stage', batch: packed(piece), isFirst })
+  }
+
+  install(change: LogChange): Promise<void> {
+    return this.#writer.make({ type: 'install', log: packedLog(change) })
   }
 
   async close(): Promise<void> {

@@ -2,18 +2,25 @@
 // on purpose: a commit or a checkpoint that hangs blocks this thread and nothing else.
 import { QuireError, messageOf } from '../../errors.ts'
 import type { ThreadPort } from '../threads.ts'
-import type { TreeBatch, TreeRow } from '../tree-store.ts'
+import type { LogChange, TreeBatch, TreeRow } from '../tree-store.ts'
+import { LogTables, logSchema } from './log-tables.ts'
 import { openSqlite, sqliteError, type SqliteDatabase, type SqliteStatement } from './sqlite.ts'
 import { syncError, systemCode } from './file-errors.ts'
 
 export type TreeRequest =
   | { readonly type: 'open'; readonly path: string }
-  | { readonly type: 'commit'; readonly id: number; readonly batch: TreeBatch }
+  | { readonly type: 'change'; readonly id: number; readonly change: TreeChange }
   | { readonly type: 'close' }
+
+/** `commit`, `append` and `install` are synced before they are answered. */
+export type TreeChange =
+  | { readonly type: 'commit' | 'apply'; readonly batch: TreeBatch }
+  | { readonly type: 'append' | 'install'; readonly log: LogChange }
+  | { readonly type: 'stage'; readonly batch: TreeBatch; readonly isFirst: boolean }
 
 export type TreeReply =
   | { readonly type: 'opened' }
-  | { readonly type: 'committed'; readonly id: number }
+  | { readonly type: 'done'; readonly id: number }
   | { readonly type: 'failed'; readonly id: number; readonly error: TreeFailure }
   | { readonly type: 'closed' }
 
@@ -29,7 +36,7 @@ const checkpointBytes = 8_388_608
 const pageBytes = 4096
 
 /** Kept in the file: docs/format/tree.md. */
-const formatVersion = 1
+const formatVersion = 2
 
 const schema = `
   create table if not exists node (
@@ -43,6 +50,7 @@ const schema = `
   create index if not exists node_owner on node (owner) where owner <> '0';
   create index if not exists node_expirable on node (kind) where kind in ('container', 'ttl');
   create table if not exists fact (name text primary key, value blob not null) without rowid;
+  ${logSchema}
   pragma user_version = ${formatVersion};
 `
 
@@ -56,10 +64,10 @@ export function run(port: ThreadPort): void {
         state.writer = new TreeWriter(request.path)
         reply({ type: 'opened' })
       })
-    } else if (request.type === 'commit') {
+    } else if (request.type === 'change') {
       answer(reply, request.id, () => {
-        state.writer?.commit(request.batch)
-        reply({ type: 'committed', id: request.id })
+        state.writer?.make(request.change)
+        reply({ type: 'done', id: request.id })
       })
       state.writer?.checkpointIfDue()
     } else {
@@ -85,6 +93,8 @@ class TreeWriter {
   readonly #remove: SqliteStatement
   readonly #putFact: SqliteStatement
   readonly #removeFact: SqliteStatement
+  readonly #log: LogTables
+  #isSyncing = true
   #sinceCheckpoint = 0
   #dead: Error | undefined
 
@@ -102,13 +112,15 @@ class TreeWriter {
     this.#remove = prepare('delete from node where path = ?')
     this.#putFact = prepare('insert or replace into fact values (?, ?)')
     this.#removeFact = prepare('delete from fact where name = ?')
+    this.#log = new LogTables(this.#database)
   }
 
-  /** On return the batch is durable; what it throws says whether the outcome is known. */
-  commit(batch: TreeBatch): void {
+  /** On return all of it is there; what it throws says whether the outcome is known. */
+  make(change: TreeChange): void {
     if (this.#dead) throw this.#dead
     try {
-      this.#database.transaction(() => this.#apply(batch))()
+      this.#syncs(change.type !== 'apply' && change.type !== 'stage')
+      this.#database.transaction(() => this.#make(change))()
     } catch (error) {
       const failure = translated(error, this.#path)
       // What is in the log now is unknown: nothing may follow it, but for the same batch again when
@@ -116,7 +128,33 @@ class TreeWriter {
       if (!QuireError.is(failure, 'QUIRE_DISK_FULL')) this.#dead = failure
       throw failure
     }
-    this.#sinceCheckpoint += costOf(batch)
+    this.#sinceCheckpoint += costOf(change)
+  }
+
+  /** A sync is one of the whole log: what went before without one is durable with it. */
+  #syncs(wanted: boolean): void {
+    if (this.#isSyncing === wanted) return
+    this.#database.pragma(`synchronous = ${wanted ? 'full' : 'normal'}`)
+    this.#isSyncing = wanted
+  }
+
+  #make(change: TreeChange): void {
+    switch (change.type) {
+      case 'commit':
+      case 'apply':
+        this.#apply(change.batch)
+        break
+      case 'append':
+        this.#log.append(change.log)
+        break
+      case 'stage':
+        if (change.isFirst) this.#log.forgetStaged()
+        this.#log.stage(change.batch.put.map(valuesOf), change.batch.facts)
+        break
+      case 'install':
+        this.#log.install(change.log)
+        break
+    }
   }
 
   /**
@@ -156,6 +194,8 @@ class TreeWriter {
     // commit.
     database.pragma('wal_autocheckpoint = 0')
     database.exec(schema)
+    // A part of another tree that never came whole.
+    database.exec('delete from staged_node; delete from staged_fact')
     // A log that an earlier process left may never have reached the disk, whatever is read of it
     // now: what it holds is written anew into the file and synced before anybody sees it.
     database.pragma('wal_checkpoint(truncate)')
@@ -171,7 +211,13 @@ class TreeWriter {
   }
 }
 
-function costOf({ put, remove, facts }: TreeBatch): number {
+function costOf(change: TreeChange): number {
+  if (change.type === 'install') return checkpointBytes
+  if ('log' in change) {
+    const { entries, facts } = change.log
+    return entries.reduce((sum, { data }) => sum + data.length, (1 + facts.size) * pageBytes)
+  }
+  const { put, remove, facts } = change.batch
   let bytes = (put.length + remove.length + facts.size) * pageBytes
   for (const { data } of put) bytes += data.length
   return bytes

@@ -106,7 +106,7 @@ t.test('what cannot be opened says why', async (t) => {
   t.equal(await failure(trees.open(garbage)), 'QUIRE_IO')
   const newer = join(directory, 'newer')
   const database = openSqlite(newer)
-  database.pragma('user_version = 2')
+  database.pragma('user_version = 3')
   database.close()
   t.equal(await failure(trees.open(newer)), 'QUIRE_UNSUPPORTED')
 })
@@ -143,17 +143,20 @@ t.test('a commit that failed is all or nothing, and the last one', (t) => {
   const path = join(t.testdir(), 'tree')
   const ask = program()
   t.same(ask({ type: 'open', path }), { type: 'opened' })
-  t.same(ask({ type: 'commit', id: 1, batch: batch({ put: [row('/a')] }) }), {
-    type: 'committed',
-    id: 1,
-  })
+  t.same(
+    ask({ type: 'change', id: 1, change: { type: 'commit', batch: batch({ put: [row('/a')] }) } }),
+    {
+      type: 'done',
+      id: 1,
+    },
+  )
   const bad = batch({ put: [row('/b'), { ...row('/c'), kind: null as unknown as 'ttl' }] })
-  t.match(ask({ type: 'commit', id: 2, batch: bad }), {
+  t.match(ask({ type: 'change', id: 2, change: { type: 'commit', batch: bad } }), {
     type: 'failed',
     error: { code: 'QUIRE_IO' },
   })
   t.match(
-    ask({ type: 'commit', id: 3, batch: batch({ put: [row('/d')] }) }),
+    ask({ type: 'change', id: 3, change: { type: 'commit', batch: batch({ put: [row('/d')] }) } }),
     { type: 'failed', id: 3 },
     'nothing follows it',
   )
@@ -170,7 +173,10 @@ t.test('the log is moved into the file as it grows', (t) => {
   ask({ type: 'open', path })
   for (let id = 1; id <= 24; id++) {
     const put = [row(`/${id}`, { data: Buffer.alloc(1_000_000) })]
-    t.match(ask({ type: 'commit', id, batch: batch({ put }) }), { type: 'committed', id })
+    t.match(ask({ type: 'change', id, change: { type: 'commit', batch: batch({ put }) } }), {
+      type: 'done',
+      id,
+    })
   }
   t.ok(statSync(`${path}-wal`).size < 16_000_000, 'about eight megabytes of it')
   ask({ type: 'close' })
