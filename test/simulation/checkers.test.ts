@@ -18,13 +18,15 @@ function said<C>(make: (report: Report) => C, history: (checker: C) => void): st
   return [...new Set(report.violations.map(({ checker }) => checker))]
 }
 
-/** An entry 3 has a single copy. */
+/** An entry 3 has a single copy; an entry 2 of ledger 8 belongs to others than have it. */
 const holders = (_ledgerId: bigint, entryId: number): string[] =>
   entryId === 3 ? ['a'] : ['a', 'b']
+const owners = (ledgerId: bigint, entryId: number): string[] | undefined =>
+  ledgerId === 8n && entryId === 2 ? ['b', 'c'] : undefined
 
 const ledgers = (history: (checker: LedgerChecker) => void): string[] =>
   said(
-    (report) => new LedgerChecker(report, holders),
+    (report) => new LedgerChecker(report, holders, owners),
     (checker) => {
       checker.created(7n, 2)
       for (const name of ['a', 'b', 'c']) checker.appending(7n, bytes(name))
@@ -104,7 +106,15 @@ t.test('ledgers', async (t) => {
         c.confirmed(7n, 'tail', 0)
       },
     ],
-    [['I5'], 'more confirmed than appended', (c) => c.confirmed(7n, 'tail', 3)],
+    [['I5'], 'more confirmed than appended', (c) => c.confirmed(7n, 'tail', 4)],
+    [
+      ['I5'],
+      'confirmed with too few copies',
+      (c) => {
+        c.appending(7n, bytes('x'))
+        c.confirmed(7n, 'tail', 3)
+      },
+    ],
     [
       ['I5'],
       'confirmed, and not in the ledger',
@@ -133,6 +143,15 @@ t.test('ledgers', async (t) => {
     ],
     [['I6'], 'fewer delivered than there are', (c) => c.final(7n, 1, entries('a'))],
     [['ids'], 'an id comes twice', (c) => c.created(7n, 2)],
+    [
+      ['I1'],
+      'copies on bookies that the entry does not belong to',
+      (c) => {
+        c.created(8n, 2)
+        for (const name of ['x', 'y', 'z']) c.appending(8n, bytes(name))
+        for (const [id, name] of ['x', 'y', 'z'].entries()) c.acked(8n, id, bytes(name))
+      },
+    ],
     [
       ['I1'],
       'too few copies',
@@ -253,11 +272,12 @@ t.test('logs', async (t) => {
   t.same(
     logs((checker) => {
       checker.acquired(1, 0, 0)
-      checker.acked(0, bytes('a'))
+      checker.acked(0, bytes('a'), 1)
       checker.read('r', 0, bytes('a'))
       checker.read('r', 1, bytes('b'))
       checker.refused(bytes('c'))
       checker.acquired(2, 2, 1)
+      checker.acked(1, bytes('b'), 1)
       checker.final(0, entries('a', 'b'))
       checker.truncating(1)
       checker.truncated(0)
@@ -270,8 +290,26 @@ t.test('logs', async (t) => {
       'log acked',
       'an acknowledged record is gone',
       (c) => {
-        c.acked(0, bytes('a'))
+        c.acked(0, bytes('a'), 1)
         c.final(0, [])
+      },
+    ],
+    [
+      'I13',
+      'an older owner has something acknowledged behind the beginning of a newer one',
+      (c) => {
+        c.acquired(1, 0, 0)
+        c.acquired(2, 0, 0)
+        c.acked(0, bytes('a'), 1)
+      },
+    ],
+    [
+      'I13',
+      'a newer owner begins before what an older one has had acknowledged',
+      (c) => {
+        c.acquired(1, 0, 0)
+        c.acked(0, bytes('a'), 1)
+        c.acquired(2, 0, 0)
       },
     ],
     [

@@ -8,17 +8,20 @@ import { createResponse, decodeResponse } from '../../src/wire/bookie-response.t
 import { FrameReader } from '../../src/wire/frame-reader.ts'
 import { ledgerIdFromHalves } from '../../src/wire/int64.ts'
 import type { BookieChecker } from './checkers/bookies.ts'
+import type { MetadataChecker } from './checkers/metadata.ts'
+import { observedTrees } from './metadata-observer.ts'
 
 /** Header and digest (CRC32C) of an entry as it is stored. */
 export const entryHeadBytes = 36
 
 export interface ObserverParts {
-  readonly checker: BookieChecker
+  readonly bookies: BookieChecker
+  readonly metadata: MetadataChecker
   /** Grows with time: tells what came before what. */
   readonly now: () => number
 }
 
-/** The node's outside world, with an ear on its port. */
+/** The node's outside world, with an ear on its port and on its metadata. */
 export function observed(io: Io, bookie: string, parts: ObserverParts): Io {
   const network: Network = {
     connect: (address, options) => io.network.connect(address, options),
@@ -27,7 +30,7 @@ export function observed(io: Io, bookie: string, parts: ObserverParts): Io {
         accept(new ObservedConnection(connection, new Conversation(bookie, parts)))
       }),
   }
-  return { ...io, network }
+  return { ...io, network, trees: observedTrees(io.trees, parts.metadata) }
 }
 
 interface Asked {
@@ -90,7 +93,7 @@ class Conversation {
     const asked = this.#asked.get(key)
     if (asked === undefined) return
     this.#asked.delete(key)
-    const { checker, now } = this.#parts
+    const { bookies, metadata, now } = this.#parts
     const { operation, flags, cameAt } = asked
     const entry = {
       bookie: this.#bookie,
@@ -100,11 +103,12 @@ class Conversation {
     }
     if (operation === operations.add && response.status === statuses.ok) {
       const isRecovery = (flags & requestFlags.recovery) !== 0
-      checker.acked({ ...entry, payload: asked.payload, isRecovery, cameAt })
+      bookies.acked({ ...entry, payload: asked.payload, isRecovery, cameAt })
+      if (!isRecovery) metadata.written(entry.ledgerId)
     }
     if (operation === operations.read && (flags & requestFlags.fence) !== 0) {
       const absent = response.status === statuses.noEntry || response.status === statuses.noLedger
-      if (absent || response.status === statuses.ok) checker.fenced(entry, now(), absent)
+      if (absent || response.status === statuses.ok) bookies.fenced(entry, now(), absent)
     }
   }
 }

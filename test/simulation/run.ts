@@ -15,11 +15,7 @@ import {
   SimulatedCluster,
   World,
 } from '../../src/simulation/index.ts'
-import { BookieChecker } from './checkers/bookies.ts'
-import { CommandChecker } from './checkers/commands.ts'
-import { LedgerChecker } from './checkers/ledgers.ts'
-import { LogChecker } from './checkers/logs.ts'
-import { RegisterChecker } from './checkers/registers.ts'
+import { createCheckers, type Checkers } from './checkers/all.ts'
 import { checkError, Report, type Violation } from '../../src/simulation/report.ts'
 import { Life } from './life.ts'
 import { observed } from './observer.ts'
@@ -63,8 +59,7 @@ class Run {
   readonly world: World
   readonly report: Report
   readonly cluster: SimulatedCluster
-  readonly checkers: work.Checkers
-  readonly bookies: BookieChecker
+  readonly checkers: Checkers
   readonly #options: RunOptions
   readonly #lives: Life[] = []
   readonly #hosts: Host[]
@@ -78,16 +73,8 @@ class Run {
     this.world = new World({ seed, trace, eventsMax: 3_000_000 })
     const { scheduler } = this.world
     this.report = new Report(() => scheduler.nowMs)
-    this.bookies = new BookieChecker(this.report)
-    this.checkers = {
-      ackQuorumSize: 1,
-      ledgers: new LedgerChecker(this.report, (...entry) => this.bookies.holders(...entry)),
-      logs: new Map([['orders', new LogChecker(this.report, 'orders')]]),
-      machines: new Map([['accounts', new CommandChecker(this.report, 'accounts')]]),
-      databases: new Map([['bank', new CommandChecker(this.report, 'bank')]]),
-      registers: new RegisterChecker(this.report),
-    }
-    const parts = { checker: this.bookies, now: () => scheduler.events }
+    this.checkers = createCheckers(this.report)
+    const parts = { ...this.checkers, now: () => scheduler.events }
     this.#settings = settings(this.world)
     this.cluster = new SimulatedCluster({
       world: this.world,
@@ -237,7 +224,7 @@ class Run {
       counts: {
         lives: this.#lives.length,
         ledgers: this.checkers.ledgers.live.length,
-        copies: this.bookies.held.length,
+        copies: this.checkers.bookies.held.length,
       },
     }
   }

@@ -118,7 +118,8 @@ async function registers(run: Run): Promise<void> {
 
 /** Every bookie by itself: what it acknowledged, and what it was fenced for. */
 async function bookies(run: Run, client: Client): Promise<void> {
-  const { world, cluster, bookies, checkers } = run
+  const { world, cluster, checkers } = run
+  const { bookies } = checkers
   const { network } = createSimulatedIo(world, 'v3')
   const there = new Set<bigint>()
   for await (const ledgerId of client.ledgers.list()) {

@@ -4,23 +4,13 @@
 import { QuireError } from '../../src/errors.ts'
 import type { CreateLedgerOptions, LedgerReader, LedgerWriter } from '../../src/replication/api.ts'
 import type { LogWriter } from '../../src/embedded/log/writer.ts'
+import type { Checkers } from './checkers/all.ts'
 import type { CommandChecker } from './checkers/commands.ts'
 import type { LedgerChecker } from './checkers/ledgers.ts'
 import type { LogChecker } from './checkers/logs.ts'
-import type { RegisterChecker } from './checkers/registers.ts'
 import { checkError } from '../../src/simulation/report.ts'
 import type { Life } from './life.ts'
 import { databaseOf, machine } from './states.ts'
-
-export interface Checkers {
-  /** Copies that an acknowledged entry of an ordinary ledger has at least. */
-  ackQuorumSize: number
-  readonly ledgers: LedgerChecker
-  readonly logs: ReadonlyMap<string, LogChecker>
-  readonly machines: ReadonlyMap<string, CommandChecker>
-  readonly databases: ReadonlyMap<string, CommandChecker>
-  readonly registers: RegisterChecker
-}
 
 export type Work = (life: Life, checkers: Checkers) => Promise<void>
 
@@ -168,7 +158,7 @@ async function appendRecord(life: Life, checker: LogChecker, writer: LogWriter):
   checker.appending(payload)
   try {
     const position = await life.during('a record is appended', () => writer.append(payload))
-    checker.acked(position, payload)
+    checker.acked(position, payload, writer.epoch)
   } catch (error) {
     if (!mayBeDone(error)) checker.refused(payload)
     checkError(life.report, error, 'append to a log')

@@ -1,12 +1,13 @@
 // What clients saw of ledgers, held against the invariants of semantics A15. Told of each call and
 // answer in the order of true time.
 //
-// I1 no acknowledged entry is lost: an ack quorum of bookies has acknowledged it by then, the end of
-// the ledger is behind it, and it reads as it was acknowledged.
+// I1 no acknowledged entry is lost: an ack quorum of the bookies that the metadata names for it has
+// acknowledged it by then, the end of the ledger is behind it, and it reads as it was acknowledged.
 // I2 all who close or recover a ledger report one end, which then stays.
 // I3 nothing beyond a reported end is acknowledged, ever.
 // I4 acknowledgements come in order of ids, dense from 0, each once.
-// I5 what a handle says is confirmed never goes back, and never lies beyond the end.
+// I5 what a handle says is confirmed never goes back, never lies beyond the end, and an ack quorum
+// has it.
 // I6 an entry reads as what its writer appended there; I7 as the same to everyone.
 // I8 an ack quorum of the ensemble that the metadata names for an entry holds it.
 
@@ -28,6 +29,7 @@ interface Ledger {
 }
 
 export type Holders = (ledgerId: bigint, entryId: number) => readonly string[]
+export type Owners = (ledgerId: bigint, entryId: number) => readonly string[] | undefined
 
 export interface Fragment {
   readonly firstEntryId: number
@@ -38,17 +40,27 @@ export interface Fragment {
 export class LedgerChecker {
   readonly #report: Report
   readonly #holders: Holders
+  readonly #owners: Owners
   readonly #ledgers = new Map<bigint, Ledger>()
 
-  /** `holders`: bookies that acknowledged an entry, whoever heard them. */
-  constructor(report: Report, holders: Holders) {
+  /**
+   * `holders`: bookies that acknowledged an entry, whoever heard them. `owners`: those that the
+   * metadata names for it now; undefined where nobody knows.
+   */
+  constructor(report: Report, holders: Holders, owners: Owners = () => undefined) {
     this.#report = report
     this.#holders = holders
+    this.#owners = owners
   }
 
   /** Ledgers that must be there. */
   get live(): bigint[] {
     return [...this.#ledgers].filter(([, { deleted }]) => !deleted).map(([id]) => id)
+  }
+
+  /** Entries that were acknowledged; undefined: the ledger is not one of these. */
+  ackedCount(ledgerId: bigint): number | undefined {
+    return this.#ledgers.get(ledgerId)?.acked.length
   }
 
   isDeleted(ledgerId: bigint): boolean {
@@ -90,17 +102,21 @@ export class LedgerChecker {
       'I3',
       () => `ledger ${ledgerId}: ${entryId} was acknowledged behind the end ${end}`,
     )
-    const copies = this.#holders(ledgerId, entryId).length
+    const holders = this.#holders(ledgerId, entryId)
+    const owners = this.#owners(ledgerId, entryId) ?? holders
+    const copies = holders.filter((bookie) => owners.includes(bookie)).length
     this.#report.holds(
       copies >= ledger.ackQuorumSize,
       'I1',
-      () => `ledger ${ledgerId}: ${entryId} was acknowledged with ${copies} copies`,
+      () =>
+        `ledger ${ledgerId}: ${entryId} was acknowledged with ${copies} copies: by ` +
+        `${holders.join()}, and it belongs to ${owners.join()}`,
     )
     ledger.acked.push(payload)
     this.#saw(ledgerId, entryId, payload)
   }
 
-  /** Its writer, or a recoverer, was told that it ends with `last`. */
+  /** Its writer, a recoverer or the metadata says that it ends with `last`. */
   closed(ledgerId: bigint, last: number, who: string): void {
     const ledger = this.#of(ledgerId)
     const { end } = ledger
@@ -136,6 +152,12 @@ export class LedgerChecker {
       !beyond && lac < ledger.attempts.size,
       'I5',
       () => `ledger ${ledgerId}: ${lac} confirmed to ${handle}, which is beyond what there can be`,
+    )
+    const copies = lac < 0 ? Infinity : this.#holders(ledgerId, lac).length
+    this.#report.holds(
+      copies >= ledger.ackQuorumSize,
+      'I5',
+      () => `ledger ${ledgerId}: ${lac} was confirmed to ${handle}, and has ${copies} copies`,
     )
     ledger.confirmed.set(handle, lac)
     ledger.told = Math.max(ledger.told, lac)

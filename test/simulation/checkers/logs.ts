@@ -3,7 +3,7 @@
 // Positions are dense; every position has one record for all readers (a common sequence); a record
 // whose append was told a position is there, and nowhere else; one whose append was refused is
 // nowhere; one of unknown outcome is there at most once; an owner begins behind everything that was
-// acknowledged before it asked.
+// acknowledged before it asked; behind its beginning no older owner has anything acknowledged (I13).
 
 import { nameOf, type Report } from '../../../src/simulation/report.ts'
 
@@ -15,7 +15,8 @@ export class LogChecker {
   readonly #acked = new Map<number, Buffer>()
   readonly #seen = new Map<number, Buffer>()
   readonly #positions = new Map<string, number>()
-  readonly #epochs = new Set<number>()
+  /** Where the owner of an epoch began, and where the last record ends that it had acknowledged. */
+  readonly #epochs = new Map<number, { readonly begin: number; ackedEnd: number }>()
   readonly #next = new Map<string, number>()
   #ackedEnd = 0
   #cut = 0
@@ -33,7 +34,14 @@ export class LogChecker {
   /** `ackedEnd` as it was when the owner asked. */
   acquired(epoch: number, nextPosition: number, ackedEnd: number): void {
     this.#holds(!this.#epochs.has(epoch), 'log epochs', () => `epoch ${epoch} came twice`)
-    this.#epochs.add(epoch)
+    for (const [older, { ackedEnd: end }] of this.#epochs) {
+      this.#holds(
+        older > epoch || end <= nextPosition,
+        'I13',
+        () => `epoch ${epoch} begins at ${nextPosition}, ${older} has acknowledged up to ${end}`,
+      )
+    }
+    this.#epochs.set(epoch, { begin: nextPosition, ackedEnd: nextPosition })
     this.#holds(
       nextPosition >= ackedEnd,
       'log acked',
@@ -59,7 +67,16 @@ export class LogChecker {
     this.#appended.add(payload.toString('latin1'))
   }
 
-  acked(position: number, payload: Buffer): void {
+  acked(position: number, payload: Buffer, epoch: number): void {
+    for (const [newer, { begin }] of this.#epochs) {
+      this.#holds(
+        newer <= epoch || position < begin,
+        'I13',
+        () => `epoch ${epoch} acknowledged ${position}, ${newer} had begun at ${begin}`,
+      )
+    }
+    const owner = this.#epochs.get(epoch)
+    if (owner) owner.ackedEnd = Math.max(owner.ackedEnd, position + 1)
     this.#saw(position, payload)
     this.#acked.set(position, payload)
     this.#ackedEnd = Math.max(this.#ackedEnd, position + 1)

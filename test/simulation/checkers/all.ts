@@ -1,0 +1,46 @@
+// The checkers of one run, each told of what the others know.
+
+import type { Report } from '../../../src/simulation/report.ts'
+import { BookieChecker } from './bookies.ts'
+import { CommandChecker } from './commands.ts'
+import { LedgerChecker } from './ledgers.ts'
+import { LogChecker } from './logs.ts'
+import { MetadataChecker } from './metadata.ts'
+import { RegisterChecker } from './registers.ts'
+
+export interface Checkers {
+  /** Copies that an acknowledged entry of an ordinary ledger has at least. */
+  ackQuorumSize: number
+  readonly ledgers: LedgerChecker
+  readonly logs: ReadonlyMap<string, LogChecker>
+  readonly machines: ReadonlyMap<string, CommandChecker>
+  readonly databases: ReadonlyMap<string, CommandChecker>
+  readonly registers: RegisterChecker
+  readonly bookies: BookieChecker
+  readonly metadata: MetadataChecker
+}
+
+export function createCheckers(report: Report): Checkers {
+  const bookies = new BookieChecker(report)
+  const holders = bookies.holders.bind(bookies)
+  const metadata: MetadataChecker = new MetadataChecker({
+    report,
+    holders,
+    ackedCount: (ledgerId) => ledgers.ackedCount(ledgerId),
+    closed: (ledgerId, last) => {
+      if (ledgers.live.includes(ledgerId)) ledgers.closed(ledgerId, last, 'the metadata')
+    },
+    states: new Set(['accounts', 'bank']),
+  })
+  const ledgers = new LedgerChecker(report, holders, (...entry) => metadata.owners(...entry))
+  return {
+    ackQuorumSize: 1,
+    ledgers,
+    logs: new Map([['orders', new LogChecker(report, 'orders')]]),
+    machines: new Map([['accounts', new CommandChecker(report, 'accounts')]]),
+    databases: new Map([['bank', new CommandChecker(report, 'bank')]]),
+    registers: new RegisterChecker(report),
+    bookies,
+    metadata,
+  }
+}
