@@ -1,8 +1,8 @@
 // A binary heap of events, earliest first; equal times by tie-break, then by the order of adding.
 
 export interface SimulatedEvent<Owner> {
-  readonly timeMs: number
-  readonly tie: number
+  timeMs: number
+  tie: number
   /** Set by the queue. */
   order: number
   readonly label: string

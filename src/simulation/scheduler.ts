@@ -159,7 +159,10 @@ export class Scheduler {
     if (event === undefined) return false
     if (event.cancelled || !event.owner.alive) return true
     if (event.owner.pausedUntilMs > event.timeMs) {
-      this.#add(event.owner, event.owner.pausedUntilMs, event)
+      // The same event: whoever may cancel it still can.
+      event.timeMs = event.owner.pausedUntilMs
+      event.tie = this.choose(1024, 'tie')
+      this.#queue.push(event)
       return true
     }
     this.#begin(event)

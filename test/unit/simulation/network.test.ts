@@ -171,6 +171,18 @@ t.test('a paused node does nothing, then all that is due', async (t) => {
   t.same([fired.length, pair.heard.length], [3, 5])
 })
 
+t.test('what was cancelled in or after a pause does not happen', async (t) => {
+  const world = new World({ seed: 8 })
+  const { timers } = createSimulatedIo(world, 'a')
+  let fired = 0
+  const timer = timers.after(10, () => (fired += 1))
+  world.pause('a', 500)
+  await world.run(100)
+  timer.cancel()
+  await world.run(1000)
+  t.equal(fired, 0)
+})
+
 t.test('a world that cannot go on says so', async (t) => {
   const world = new World({ seed: 1 })
   await t.rejects(world.settle(new Promise(() => undefined)), { code: 'QUIRE_INVARIANT' })
