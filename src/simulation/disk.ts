@@ -183,6 +183,16 @@ export class Disk {
     return sum
   }
 
+  /** Paths of all files, sorted. */
+  files(under: string = '/'): string[] {
+    const { current } = this.directory(under)
+    const paths = [...current].flatMap(([name, number]) => {
+      const path = `${under === '/' ? '' : under}/${name}`
+      return this.inodes.get(number)?.kind === 'directory' ? this.files(path) : [path]
+    })
+    return paths.sort()
+  }
+
   // What befalls data at rest. The processes are not told.
 
   flipBit(path: string, at: number, bit: number = 0): void {
@@ -197,6 +207,21 @@ export class Disk {
     const file = this.file(path)
     file.current.write(bytes, at)
     file.durable.write(bytes, at)
+  }
+
+  /**
+   * What was written there never reached the medium, although it was synced: the system shows it
+   * until the power fails.
+   */
+  revert(path: string, at: number, old: Uint8Array): void {
+    this.file(path).durable.write(old, at)
+  }
+
+  /** The file ends earlier than it did. */
+  cut(path: string, bytes: number): void {
+    const file = this.file(path)
+    file.current.resize(bytes)
+    file.durable.resize(bytes)
   }
 
   /** The sector at `at` cannot be read any more. */

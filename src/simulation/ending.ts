@@ -1,7 +1,7 @@
 // The end of a run: everything goes down and comes up again; and what was closed leaves nothing.
 
 import { messageOf } from '../errors.ts'
-import type { SimulatedCluster } from './cluster.ts'
+import type { Operator, SimulatedCluster } from './cluster.ts'
 import type { Report } from './report.ts'
 import type { World } from './world.ts'
 
@@ -9,6 +9,8 @@ export interface EndingParts {
   readonly world: World
   readonly cluster: SimulatedCluster
   readonly report: Report
+  /** Whether a node may stay down that was refused a start for this. Default: none may. */
+  readonly mayStayDown?: ((name: string, error: unknown) => boolean) | undefined
 }
 
 /** How long the nodes of a whole world may take to start. */
@@ -33,10 +35,17 @@ export async function restartAll(parts: EndingParts): Promise<boolean> {
   return allStarted(parts)
 }
 
-/** Waits until every node serves. False when one does not, which is reported. */
-export async function allStarted({ world, cluster, report }: EndingParts): Promise<boolean> {
-  const endMs = world.scheduler.nowMs + startMs
-  const down = () => cluster.operators.filter(({ node }) => node === undefined)
+/** Waits until every node serves that must. False when one does not, which is reported. */
+export async function allStarted(parts: EndingParts): Promise<boolean> {
+  const { world, cluster, report, mayStayDown } = parts
+  const sinceMs = world.scheduler.nowMs
+  const endMs = sinceMs + startMs
+  const isExcused = ({ name, refusals }: Operator): boolean => {
+    const last = refusals.at(-1)
+    return last !== undefined && last.timeMs >= sinceMs && mayStayDown?.(name, last.error) === true
+  }
+  const down = () =>
+    cluster.operators.filter((operator) => operator.node === undefined && !isExcused(operator))
   while (down().length > 0 && world.scheduler.nowMs < endMs) await world.pass(50)
   for (const { name, refusals } of down()) {
     const why = messageOf(refusals.at(-1)?.error)

@@ -15,6 +15,8 @@ export interface DiskFaults {
   full: number
   /** Errors that come for sure, each once: the first that fits the call. */
   readonly next: NextFault[]
+  /** Sectors that come wrong from the disk, once each. */
+  readonly misreads: Misread[]
   /** Nothing completes before this time; Infinity: until `thaw`. */
   stalledUntilMs: number
 }
@@ -23,6 +25,15 @@ export interface NextFault {
   readonly kind: 'read' | 'write' | 'sync' | 'full'
   /** Only for paths that contain this text. */
   readonly path?: string
+}
+
+/** A read that is misdirected: another sector's bytes in place of the right ones. */
+export interface Misread {
+  readonly path: string
+  readonly at: number
+  /** It befalls no other bytes that are there by then. */
+  readonly right: Uint8Array
+  readonly wrong: Uint8Array
 }
 
 export function defaultDiskFaults(): DiskFaults {
@@ -37,6 +48,7 @@ export function defaultDiskFaults(): DiskFaults {
     syncError: 0,
     full: 0,
     next: [],
+    misreads: [],
     stalledUntilMs: 0,
   }
 }

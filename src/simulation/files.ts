@@ -46,6 +46,12 @@ class DiskCalls {
 
   /** True when this call fails, by chance or because it was told to. */
   fails(kind: NextFault['kind'], path: string): boolean {
+    const fails = this.#fails(kind, path)
+    if (fails) this.task.node.diskFailures += 1
+    return fails
+  }
+
+  #fails(kind: NextFault['kind'], path: string): boolean {
     const faults = this.task.node.diskFaults
     const at = faults.next.findIndex(
       (fault) => fault.kind === kind && path.includes(fault.path ?? ''),
@@ -205,8 +211,21 @@ class SimulatedFile implements OpenFile {
   read(into: Uint8Array, at: number): Promise<number> {
     return this.#make('read', 'read', () => {
       if (this.#calls.fails('read', this.#path)) throw systemError('EIO', this.#path)
-      return this.#calls.disk.read(this.#inode, into, at)
+      const count = this.#calls.disk.read(this.#inode, into, at)
+      this.#misread(into.subarray(0, count), at)
+      return count
     })
+  }
+
+  #misread(read: Uint8Array, from: number): void {
+    const { misreads } = this.#calls.task.node.diskFaults
+    for (const { path, at, right, wrong } of misreads) {
+      const there = read.subarray(Math.max(0, at - from), Math.max(0, at - from + right.length))
+      if (path !== this.#path || at < from || Buffer.compare(there, right) !== 0) continue
+      there.set(wrong)
+      misreads.splice(0)
+      return
+    }
   }
 
   async write(bytes: Uint8Array, at: number): Promise<void> {
@@ -272,7 +291,8 @@ class SimulatedFile implements OpenFile {
       // will succeed.
       this.#inode.settle(covered.filter(() => choose.choose(2, 'disk.reached') === 0))
       this.#inode.forget(covered, choose.choose(2, 'disk.visible') === 0)
-      throw systemError('EIO', this.#path)
+      // Space that was promised at the write may be missing when it is wanted.
+      throw systemError(choose.choose(4, 'disk.error') === 0 ? 'ENOSPC' : 'EIO', this.#path)
     })
   }
 

@@ -13,6 +13,8 @@ export {
   type MemoryMetadataOptions,
 } from '../metadata/memory/memory-metadata.ts'
 export { Operator, SimulatedCluster, type ClusterOptions, type WrapIo } from './cluster.ts'
+export { damageKinds, type Damage, type DamageKind } from './damage.ts'
+export { journalOn, type StoredRecord } from './journals.ts'
 export { faultKinds, Nemesis, type FaultKind, type NemesisOptions } from './nemesis.ts'
 export { readReplay, writeReplay, type Plan, type Replay } from './replay.ts'
 export { shrink, type ShrinkOptions } from './shrink.ts'

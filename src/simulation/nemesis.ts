@@ -5,6 +5,8 @@
 import type { CrashMode } from './crash.ts'
 import type { Operator, SimulatedCluster } from './cluster.ts'
 import { defaultDiskFaults, defaultNetworkFaults } from './faults.ts'
+import { Damage, damageKinds, type DamageKind } from './damage.ts'
+import type { StoredRecord } from './journals.ts'
 import type { SimulatedNode } from './node.ts'
 import type { World } from './world.ts'
 
@@ -18,6 +20,8 @@ export interface NemesisOptions {
   readonly kinds?: readonly FaultKind[]
   /** Mean time between two faults. Default: by the seed. */
   readonly everyMs?: number
+  /** Whether a disk may lose these records in a way that no node can notice. Default: never. */
+  readonly mayForget?: (machine: string, records: readonly StoredRecord[]) => boolean
 }
 
 const faultsOfProcesses = [
@@ -51,13 +55,17 @@ type FaultOfProcess = (typeof faultsOfProcesses)[number]
 type FaultOfNetwork = (typeof faultsOfNetwork)[number]
 type FaultOfDisk = (typeof faultsOfDisks)[number]
 
-export type FaultKind = FaultOfProcess | FaultOfNetwork | FaultOfDisk
+export type FaultKind = FaultOfProcess | FaultOfNetwork | FaultOfDisk | DamageKind
 
 export const faultKinds: readonly FaultKind[] = [
   ...faultsOfProcesses,
   ...faultsOfNetwork,
   ...faultsOfDisks,
+  ...damageKinds,
 ]
+
+const isDamage = (kind: FaultKind): kind is DamageKind =>
+  damageKinds.some((damage) => damage === kind)
 
 const crashModes = ['any', 'none', 'all', 'prefix', 'subset', 'any'] as const
 
@@ -67,15 +75,18 @@ export class Nemesis {
   readonly everyMs: number
   readonly #options: NemesisOptions
   readonly #world: World
-  readonly #faults: Record<FaultKind, () => void>
+  /** What befell the disk that is damaged, in worlds where one is. */
+  readonly damage: Damage | undefined
+  readonly #faults: Record<Exclude<FaultKind, DamageKind>, () => void>
   #healed = false
 
   constructor(options: NemesisOptions) {
     this.#options = options
     this.#world = options.cluster.world
-    this.#faults = { ...this.#ofProcesses(), ...this.#ofNetwork(), ...this.#ofDisks() }
     const { scheduler } = this.#world
-    this.kinds = options.kinds ?? faultKinds.filter(() => scheduler.choose(3, 'swarm') === 0)
+    this.kinds = options.kinds ?? this.#someKinds()
+    if (this.kinds.some(isDamage)) this.damage = this.#damage()
+    this.#faults = { ...this.#ofProcesses(), ...this.#ofNetwork(), ...this.#ofDisks() }
     this.everyMs = options.everyMs ?? [150, 400, 1200, 3000][scheduler.choose(4, 'swarm.pace')] ?? 0
     for (const node of this.#machines()) node.clockFaults.drift = this.#drift()
   }
@@ -102,9 +113,11 @@ export class Nemesis {
 
   /** One fault of the kind, now. Most end by themselves. */
   happen(kind: FaultKind): void {
-    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
-    this.#world.scheduler.tell(`fault: ${kind}`)
-    this.#faults[kind]()
+    const happened = isDamage(kind) ? this.damage?.happen(kind) : kind
+    if (happened === undefined) return
+    this.counts.set(happened, (this.counts.get(happened) ?? 0) + 1)
+    this.#world.scheduler.tell(`fault: ${happened}`)
+    if (!isDamage(kind)) this.#faults[kind]()
   }
 
   heal(): void {
@@ -118,6 +131,24 @@ export class Nemesis {
       node.disk.capacityBytes = 2 ** 30
       node.pausedUntilMs = Math.min(node.pausedUntilMs, scheduler.nowMs)
     }
+  }
+
+  /** Each one with a chance; damage in a part of the worlds only. */
+  #someKinds(): FaultKind[] {
+    const { scheduler } = this.#world
+    const withDamage = scheduler.choose(3, 'swarm.damage') === 0
+    return faultKinds.filter((kind) => {
+      if (isDamage(kind) && !withDamage) return false
+      return scheduler.choose(3, 'swarm') === 0
+    })
+  }
+
+  /** Never of the first node: it has the only copy of the metadata. */
+  #damage(): Damage {
+    const { cluster, mayForget } = this.#options
+    const victim = cluster.operator(this.#pick(cluster.nodes.slice(1)))
+    const may = mayForget && ((records: readonly StoredRecord[]) => mayForget(victim.name, records))
+    return new Damage({ world: this.#world, victim, mayForget: may })
   }
 
   #ofProcesses(): Record<FaultOfProcess, () => void> {

@@ -21,6 +21,8 @@ export class SimulatedNode {
   readonly scheduler: Scheduler
   readonly clockFaults: ClockFaults = { wallOffsetMs: 0, drift: 0 }
   readonly diskFaults: DiskFaults = defaultDiskFaults()
+  /** Calls to the disk that failed so far, by chance or because they were told to. */
+  diskFailures = 0
   /** Replaced when the power fails. */
   disk: Disk
   /**

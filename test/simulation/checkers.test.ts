@@ -2,7 +2,7 @@
 // bad one.
 import t from 'tap'
 import { QuireError } from '../../src/errors.ts'
-import { BookieChecker } from './checkers/bookies.ts'
+import { BookieChecker, type BookieEntry } from './checkers/bookies.ts'
 import { CommandChecker } from './checkers/commands.ts'
 import { LedgerChecker } from './checkers/ledgers.ts'
 import { LogChecker } from './checkers/logs.ts'
@@ -188,12 +188,19 @@ const add = (fields: object = {}) => ({
   payload: bytes('p'),
   isRecovery: false,
   cameAt: 5,
+  at: 8,
   ...fields,
 })
 
 t.test('bookies', async (t) => {
+  // Of ledger 1, entry 7 was damaged and entry 8 forgotten; ledger 9 is leaving.
+  const facts = {
+    isLost: ({ entryId }: BookieEntry) => entryId === 7,
+    isForgotten: ({ entryId }: BookieEntry) => entryId === 8,
+    isLeaving: (ledgerId: bigint) => ledgerId === 9n,
+  }
   const bookies = (history: (checker: BookieChecker) => void): string[] =>
-    said((report) => new BookieChecker(report), history)
+    said((report) => new BookieChecker(report, facts), history)
   t.same(
     bookies((checker) => {
       checker.acked(add())
@@ -206,6 +213,25 @@ t.test('bookies', async (t) => {
       checker.finalFence('a', 2n, false)
     }),
     [],
+  )
+  t.same(
+    bookies((checker) => {
+      checker.denied(add(), 3)
+      checker.acked(add())
+      checker.denied(add(), 7)
+      checker.denied(add({ bookie: 'b' }), 9)
+      for (const entryId of [7, 8]) {
+        checker.acked(add({ entryId }))
+        checker.final(add({ entryId }), undefined)
+        checker.final(add({ entryId }), bytes('p'))
+      }
+      checker.denied(add({ entryId: 8 }), 9)
+      checker.acked(add({ ledgerId: 9n }))
+      checker.denied(add({ ledgerId: 9n }), 9)
+      checker.buried('a', 9n)
+    }),
+    [],
+    'denied before it was acknowledged or where that is no lie, damaged, deleted',
   )
   const bad: [string, string, (checker: BookieChecker) => void][] = [
     [
@@ -248,6 +274,31 @@ t.test('bookies', async (t) => {
         c.final(add(), bytes('q'))
       },
     ],
+    [
+      'I11',
+      'an entry that is denied',
+      (c) => {
+        c.acked(add())
+        c.denied(add(), 9)
+      },
+    ],
+    [
+      'I11',
+      'a damaged entry that reads as another',
+      (c) => {
+        c.acked(add({ entryId: 7 }))
+        c.final(add({ entryId: 7 }), bytes('q'))
+      },
+    ],
+    [
+      'I16',
+      'a damaged entry that is denied',
+      (c) => {
+        c.acked(add({ entryId: 7 }))
+        c.denied(add({ entryId: 7 }), 9)
+      },
+    ],
+    ['I14', 'a ledger that is named, and buried', (c) => c.buried('a', 1n)],
     [
       'I7',
       'two payloads on two bookies',

@@ -10,6 +10,7 @@ export function observedTrees(trees: TreeStores, checker: MetadataChecker): Tree
 function observedTree(store: ReplicatedTreeStore, checker: MetadataChecker): ReplicatedTreeStore {
   const watched = async (batch: TreeBatch, write: () => Promise<void>): Promise<void> => {
     for (const row of batch.put) checker.attempted(row)
+    for (const path of batch.remove) checker.removing(path)
     await write()
     for (const row of batch.put) checker.saw(row)
     for (const path of batch.remove) checker.removed(path)

@@ -14,9 +14,15 @@ import { observedTrees } from './metadata-observer.ts'
 /** Header and digest (CRC32C) of an entry as it is stored. */
 export const entryHeadBytes = 36
 
+/** A promise: "I never acknowledged this, and (if fenced) never will". */
+export const isNegative = (status: number): boolean =>
+  status === statuses.noEntry || status === statuses.noLedger
+
 export interface ObserverParts {
   readonly bookies: BookieChecker
   readonly metadata: MetadataChecker
+  /** Told when a bookie acknowledges a copy, or answers a fence. */
+  readonly promised: (bookie: string) => void
   /** Grows with time: tells what came before what. */
   readonly now: () => number
 }
@@ -93,7 +99,7 @@ class Conversation {
     const asked = this.#asked.get(key)
     if (asked === undefined) return
     this.#asked.delete(key)
-    const { bookies, metadata, now } = this.#parts
+    const { bookies, metadata, now, promised } = this.#parts
     const { operation, flags, cameAt } = asked
     const entry = {
       bookie: this.#bookie,
@@ -103,12 +109,17 @@ class Conversation {
     }
     if (operation === operations.add && response.status === statuses.ok) {
       const isRecovery = (flags & requestFlags.recovery) !== 0
-      bookies.acked({ ...entry, payload: asked.payload, isRecovery, cameAt })
+      bookies.acked({ ...entry, payload: asked.payload, isRecovery, cameAt, at: now() })
       if (!isRecovery) metadata.written(entry.ledgerId)
+      promised(this.#bookie)
     }
+    const absent = isNegative(response.status)
+    if (operation !== operations.read && operation !== operations.batchRead) return
+    if (absent && asked.entryId >= 0) bookies.denied(entry, cameAt)
     if (operation === operations.read && (flags & requestFlags.fence) !== 0) {
-      const absent = response.status === statuses.noEntry || response.status === statuses.noLedger
-      if (absent || response.status === statuses.ok) bookies.fenced(entry, now(), absent)
+      if (!absent && response.status !== statuses.ok) return
+      bookies.fenced(entry, now(), absent)
+      promised(this.#bookie)
     }
   }
 }

@@ -11,11 +11,17 @@ import { createResponse, decodeResponse } from '../../src/wire/bookie-response.t
 import { masterKey } from '../../src/wire/digest.ts'
 import { FrameReader } from '../../src/wire/frame-reader.ts'
 import { ledgerIdHigh, ledgerIdLow, writeInt64, writeU32 } from '../../src/wire/int64.ts'
-import { entryHeadBytes } from './observer.ts'
+import { entryHeadBytes, isNegative } from './observer.ts'
+
+export interface ProbeRead {
+  /** The payload; undefined: the bookie says anything but OK. */
+  readonly found: Buffer | undefined
+  /** The bookie says that it never took the entry. */
+  readonly denied: boolean
+}
 
 export interface Probe {
-  /** The payload; undefined: the bookie says anything but OK. */
-  read(ledgerId: bigint, entryId: number): Promise<Buffer | undefined>
+  read(ledgerId: bigint, entryId: number): Promise<ProbeRead>
   /** Whether it refuses an entry, far behind all others, because of a fence. */
   refusesAdds(ledgerId: bigint): Promise<boolean>
   close(): void
@@ -57,10 +63,13 @@ export async function openProbe(network: Network, host: string): Promise<Probe> 
     read: (ledgerId, entryId) =>
       ask(
         encodeReadRequest({ ...names(ledgerId), entryId, flags: 0, masterKey: undefined }),
-        ({ status, bytes, bodyStart, bodyEnd }) =>
-          status === statuses.ok
-            ? Buffer.from(bytes.subarray(bodyStart + entryHeadBytes, bodyEnd))
-            : undefined,
+        ({ status, bytes, bodyStart, bodyEnd }) => ({
+          found:
+            status === statuses.ok
+              ? Buffer.from(bytes.subarray(bodyStart + entryHeadBytes, bodyEnd))
+              : undefined,
+          denied: isNegative(status),
+        }),
       ),
     refusesAdds: (ledgerId) =>
       ask(farAdd(names(ledgerId)), ({ status }) => status === statuses.fenced),

@@ -17,6 +17,7 @@ import {
 } from '../../src/simulation/index.ts'
 import { createCheckers, type Checkers } from './checkers/all.ts'
 import { checkError, Report, type Violation } from '../../src/simulation/report.ts'
+import { CrashClones } from './crash-clone.ts'
 import { Life } from './life.ts'
 import { observed } from './observer.ts'
 import { useRegisters } from './registers.ts'
@@ -60,6 +61,7 @@ class Run {
   readonly report: Report
   readonly cluster: SimulatedCluster
   readonly checkers: Checkers
+  readonly #clones: CrashClones
   readonly #options: RunOptions
   readonly #lives: Life[] = []
   readonly #hosts: Host[]
@@ -73,8 +75,10 @@ class Run {
     this.world = new World({ seed, trace, eventsMax: 3_000_000 })
     const { scheduler } = this.world
     this.report = new Report(() => scheduler.nowMs)
-    this.checkers = createCheckers(this.report)
-    const parts = { ...this.checkers, now: () => scheduler.events }
+    this.checkers = createCheckers(this.report, () => this.#nemesis.damage)
+    this.#clones = new CrashClones(this.world, this.report)
+    const promised = (bookie: string) => this.#promised(bookie)
+    const parts = { ...this.checkers, promised, now: () => scheduler.events }
     this.#settings = settings(this.world)
     this.cluster = new SimulatedCluster({
       world: this.world,
@@ -96,6 +100,8 @@ class Run {
       cluster: this.cluster,
       clients: () => clientMachines,
       killClient: (name) => this.#hostOf(name)?.kill(),
+      mayForget: (machine, records) =>
+        this.checkers.budget.mayForget(machine, records, this.checkers),
       ...(options.kinds && { kinds: options.kinds }),
     })
   }
@@ -107,6 +113,7 @@ class Run {
       checkError(this.report, error, 'the run')
       if (this.report.verdict === undefined) this.report.violated('run', String(error))
     }
+    await this.#clones.check()
     return this.report.verdict
   }
 
@@ -115,7 +122,9 @@ class Run {
     for (const operator of this.cluster.operators) operator.start()
     // In some worlds faults meet the very first start; a ledger made while there is one bookie has
     // one copy.
-    this.checkers.ackQuorumSize = scheduler.choose(2, 'run.start') + 1
+    const isDamaged = this.#nemesis.damage !== undefined
+    this.checkers.ackQuorumSize = isDamaged ? 2 : scheduler.choose(2, 'run.start') + 1
+    this.checkers.quorums = work.quorumsFor(this.cluster.nodes.length, isDamaged)
     const begun = () => this.cluster.operators.every(({ node }) => node !== undefined)
     while (this.checkers.ackQuorumSize === 2 && !begun()) await this.world.pass(10)
     for (const host of this.#hosts) host.start()
@@ -126,6 +135,12 @@ class Run {
     await this.world.pass(scheduler.between([0, 5000], 'run.healed'))
     await this.#stop()
     if (this.report.named === undefined) await verify(this)
+  }
+
+  #promised(bookie: string): void {
+    const { budget, bookies } = this.checkers
+    if (!budget.isSound(bookie)) return
+    this.#clones.told(bookie, () => budget.promisedBy(bookie, bookies))
   }
 
   async #live(machine: string, lives: () => boolean): Promise<void> {

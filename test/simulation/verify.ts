@@ -2,9 +2,10 @@
 // that is there.
 
 import type { Client } from '../../src/embedded/client.ts'
+import { recordTypes } from '../../src/bookie/journal/contract.ts'
 import { openManagers } from '../../src/embedded/managers.ts'
 import { messageOf } from '../../src/errors.ts'
-import { createSimulatedIo, quiet, restartAll } from '../../src/simulation/index.ts'
+import { createSimulatedIo, journalOn, quiet, restartAll } from '../../src/simulation/index.ts'
 import { checkError } from '../../src/simulation/report.ts'
 import { openProbe } from './probe.ts'
 import { registerPaths } from './registers.ts'
@@ -13,7 +14,9 @@ import { databaseOf, machine } from './states.ts'
 
 export async function verify(run: Run): Promise<void> {
   for (const name of ['k1', 'k2', 'k3']) run.world.kill(name)
-  if (!(await restartAll(run))) return
+  const { world, cluster, report, checkers } = run
+  const mayStayDown = (name: string, error: unknown) => checkers.budget.mayStayDown(name, error)
+  if (!(await restartAll({ world, cluster, report, mayStayDown }))) return
   const one = await run.cluster.client('v1')
   const other = await run.cluster.client('v2')
   const steps = [ledgers, fragments, logs, states, registers]
@@ -29,7 +32,11 @@ export async function verify(run: Run): Promise<void> {
   await bookies(run, one)
   await one.close()
   await other.close()
-  for (const operator of run.cluster.operators.reverse()) await operator.close()
+  for (const operator of run.cluster.operators.reverse()) {
+    const isDown = operator.node === undefined
+    await operator.close()
+    if (isDown) run.world.kill(operator.name)
+  }
   await quiet(run, [...run.cluster.nodes, 'v1', 'v2'])
 }
 
@@ -57,12 +64,11 @@ async function fragments(run: Run): Promise<void> {
   await using store = run.metadataOf('v5', io)
   await using session = await store.session()
   const managers = await openManagers(session, { io })
-  const names = new Map(run.cluster.operators.map(({ name, node }) => [node?.id, name]))
   for (const ledgerId of run.checkers.ledgers.live) {
     const { value } = await managers.ledgers.read(ledgerId)
     const named = value.fragments.map(({ firstEntryId, ensemble }) => ({
       firstEntryId,
-      ensemble: ensemble.map((id) => names.get(id) ?? id),
+      ensemble: ensemble.map((id) => run.checkers.metadata.machineOf(id)),
     }))
     run.checkers.ledgers.fragments(ledgerId, named)
   }
@@ -125,18 +131,29 @@ async function bookies(run: Run, client: Client): Promise<void> {
   for await (const ledgerId of client.ledgers.list()) {
     if (!checkers.ledgers.isDeleted(ledgerId)) there.add(ledgerId)
   }
-  for (const name of cluster.nodes) {
+  for (const { name, node } of cluster.operators) {
+    if (node === undefined) continue
+    buried(run, name)
     const probe = await openProbe(network, name)
     const held = bookies.held.filter((e) => e.bookie === name && there.has(e.ledgerId))
     const fences = bookies.fences.filter((e) => e.bookie === name && there.has(e.ledgerId))
     await Promise.all([
       ...held.map(async (entry) => {
-        bookies.final(entry, await probe.read(entry.ledgerId, entry.entryId))
+        bookies.final(entry, (await probe.read(entry.ledgerId, entry.entryId)).found)
       }),
       ...fences.map(async ({ ledgerId }) => {
         bookies.finalFence(name, ledgerId, await probe.refusesAdds(ledgerId))
       }),
     ])
     probe.close()
+  }
+}
+
+/** What the bookie's disk says of ledgers that are gone. */
+function buried({ world, checkers }: Run, name: string): void {
+  for (const { records } of journalOn(world.node(name).disk)?.batches ?? []) {
+    for (const { type, ledgerId } of records) {
+      if (type === recordTypes.tombstone) checkers.bookies.buried(name, ledgerId)
+    }
   }
 }

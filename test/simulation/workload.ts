@@ -16,7 +16,7 @@ export type Work = (life: Life, checkers: Checkers) => Promise<void>
 
 /** Creates a ledger, appends, and closes it, or leaves it to others. */
 export const writeLedger: Work = async (life, checkers) => {
-  const { ledgers } = checkers
+  const { ledgers, quorums } = checkers
   const { client, report } = life
   await life.during('a ledger is created', async () => {
     const quorum = quorums[life.choose(quorums.length)]
@@ -40,7 +40,7 @@ export const writeLedger: Work = async (life, checkers) => {
 }
 
 /** The default, and others: striped, with a spare, with a single acknowledgement. */
-const quorums: readonly CreateLedgerOptions[] = [
+const allQuorums: readonly CreateLedgerOptions[] = [
   {},
   {},
   { ackQuorumSize: 3 },
@@ -48,6 +48,15 @@ const quorums: readonly CreateLedgerOptions[] = [
   { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 2 },
   { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 1 },
 ]
+
+/** `isDamaged`: a node may be gone for good, and with it a copy of all that it held. */
+export function quorumsFor(nodes: number, isDamaged: boolean): readonly CreateLedgerOptions[] {
+  return allQuorums.filter(({ ensembleSize, writeQuorumSize, ackQuorumSize = 2 }) => {
+    const ensemble = ensembleSize ?? 3
+    const canSpare = ensemble < nodes || (writeQuorumSize ?? ensemble) > ackQuorumSize
+    return !isDamaged || (ackQuorumSize >= 2 && canSpare)
+  })
+}
 
 async function appendOne(life: Life, ledgers: LedgerChecker, writer: LedgerWriter): Promise<void> {
   const payload = life.payload(`L${writer.ledgerId}.`)

@@ -1,6 +1,9 @@
 // The checkers of one run, each told of what the others know.
 
+import type { CreateLedgerOptions } from '../../../src/replication/api.ts'
+import type { Damage } from '../../../src/simulation/index.ts'
 import type { Report } from '../../../src/simulation/report.ts'
+import { Budget } from '../budget.ts'
 import { BookieChecker } from './bookies.ts'
 import { CommandChecker } from './commands.ts'
 import { LedgerChecker } from './ledgers.ts'
@@ -11,6 +14,8 @@ import { RegisterChecker } from './registers.ts'
 export interface Checkers {
   /** Copies that an acknowledged entry of an ordinary ledger has at least. */
   ackQuorumSize: number
+  /** Shapes that ledgers are created with. */
+  quorums: readonly CreateLedgerOptions[]
   readonly ledgers: LedgerChecker
   readonly logs: ReadonlyMap<string, LogChecker>
   readonly machines: ReadonlyMap<string, CommandChecker>
@@ -18,10 +23,13 @@ export interface Checkers {
   readonly registers: RegisterChecker
   readonly bookies: BookieChecker
   readonly metadata: MetadataChecker
+  readonly budget: Budget
 }
 
-export function createCheckers(report: Report): Checkers {
-  const bookies = new BookieChecker(report)
+/** `damage`: what befell a disk so far. */
+export function createCheckers(report: Report, damage: () => Damage | undefined): Checkers {
+  const budget = new Budget({ damage, metadata: () => metadata })
+  const bookies = new BookieChecker(report, budget)
   const holders = bookies.holders.bind(bookies)
   const metadata: MetadataChecker = new MetadataChecker({
     report,
@@ -35,6 +43,8 @@ export function createCheckers(report: Report): Checkers {
   const ledgers = new LedgerChecker(report, holders, (...entry) => metadata.owners(...entry))
   return {
     ackQuorumSize: 1,
+    quorums: [],
+    budget,
     ledgers,
     logs: new Map([['orders', new LogChecker(report, 'orders')]]),
     machines: new Map([['accounts', new CommandChecker(report, 'accounts')]]),

@@ -2,8 +2,9 @@
 //
 // I9 after it answered a fencing request it acknowledges nothing that came later without the
 // recovery flag, across restarts. I10 what it said to be absent, to a fencing read, it never
-// acknowledges to a writer. I11 what it acknowledged it holds, whatever befell it. I7 one payload
-// for an id on all bookies.
+// acknowledges to a writer. I11 what it acknowledged it holds, whatever befell it, and never denies;
+// I16 nor does it deny what a damaged disk has lost. I14 it buries no ledger that the metadata
+// names. I7 one payload for an id on all bookies.
 
 import { nameOf, type Report } from '../../../src/simulation/report.ts'
 
@@ -19,18 +20,45 @@ export interface AckedAdd extends BookieEntry {
   readonly isRecovery: boolean
   /** Events so far when the request came in. */
   readonly cameAt: number
+  /** When it was answered. */
+  readonly at: number
+}
+
+export interface Held extends BookieEntry {
+  readonly payload: Buffer
+  /** When it was acknowledged first, and last. */
+  readonly ackedAt: number
+  readonly lastAckedAt: number
+}
+
+/** What a checker must know of the world beside the answers of bookies. */
+export interface BookieFacts {
+  /** Whether a copy was damaged, and the bookie can know. */
+  isLost(copy: Held): boolean
+  /** Whether a copy was damaged, and the bookie cannot know. */
+  isForgotten(copy: Held): boolean
+  /** Whether the metadata has ceased, or is ceasing, to name the ledger. */
+  isLeaving(ledgerId: bigint): boolean
+}
+
+const healthy: BookieFacts = {
+  isLost: () => false,
+  isForgotten: () => false,
+  isLeaving: () => false,
 }
 
 export class BookieChecker {
   readonly #report: Report
-  readonly #held = new Map<string, BookieEntry & { readonly payload: Buffer }>()
+  readonly #facts: BookieFacts
+  readonly #held = new Map<string, Held>()
   readonly #holders = new Map<string, string[]>()
   readonly #values = new Map<string, Buffer>()
   readonly #fenced = new Map<string, number>()
   readonly #absent = new Set<string>()
 
-  constructor(report: Report) {
+  constructor(report: Report, facts: BookieFacts = healthy) {
     this.#report = report
+    this.#facts = facts
   }
 
   /** Every fence that was answered: bookie and ledger. */
@@ -42,7 +70,7 @@ export class BookieChecker {
   }
 
   /** Every acknowledged copy. */
-  get held(): readonly (BookieEntry & { readonly payload: Buffer })[] {
+  get held(): readonly Held[] {
     return [...this.#held.values()]
   }
 
@@ -52,7 +80,7 @@ export class BookieChecker {
   }
 
   acked(add: AckedAdd): void {
-    const { bookie, ledgerId, entryId, payload, isRecovery, cameAt } = add
+    const { bookie, ledgerId, entryId, payload, isRecovery, cameAt, at } = add
     const where = `${bookie}, ledger ${ledgerId}, entry ${entryId}`
     const fencedAt = this.#fenced.get(`${bookie}/${ledgerId}`) ?? Infinity
     this.#report.holds(
@@ -74,7 +102,10 @@ export class BookieChecker {
     this.#values.set(`${ledgerId}/${entryId}`, payload)
     const holders = this.holders(ledgerId, entryId)
     if (!holders.includes(bookie)) this.#holders.set(`${ledgerId}/${entryId}`, [...holders, bookie])
-    this.#held.set(`${bookie}/${ledgerId}/${entryId}`, { bookie, ledgerId, entryId, payload })
+    const key = `${bookie}/${ledgerId}/${entryId}`
+    const ackedAt = this.#held.get(key)?.ackedAt ?? at
+    this.#held.delete(key)
+    this.#held.set(key, { bookie, ledgerId, entryId, payload, ackedAt, lastAckedAt: at })
   }
 
   /** A fencing request was answered as done; `absent`: it named an entry that the bookie lacks. */
@@ -94,13 +125,34 @@ export class BookieChecker {
     )
   }
 
+  /** The bookie said of an entry that it is not there, to a request that came in then. */
+  denied(entry: BookieEntry, cameAt: number): void {
+    const { bookie, ledgerId, entryId } = entry
+    const held = this.#held.get(`${bookie}/${ledgerId}/${entryId}`)
+    if (held === undefined || cameAt <= held.ackedAt) return
+    if (this.#facts.isForgotten(held) || this.#facts.isLeaving(ledgerId)) return
+    const checker = this.#facts.isLost(held) ? 'I16' : 'I11'
+    const text = `${bookie} acknowledged entry ${entryId} of ledger ${ledgerId}, and denies it`
+    this.#report.violated(checker, text)
+  }
+
+  /** The bookie's disk says that a ledger is gone. */
+  buried(bookie: string, ledgerId: bigint): void {
+    this.#report.holds(
+      this.#facts.isLeaving(ledgerId),
+      'I14',
+      () => `${bookie} buried ledger ${ledgerId}, which the metadata names`,
+    )
+  }
+
   /** What the bookie gives, asked by itself; undefined: it does not give it. */
   final(entry: BookieEntry, found: Buffer | undefined): void {
     const { bookie, ledgerId, entryId } = entry
     const held = this.#held.get(`${bookie}/${ledgerId}/${entryId}`)
     if (held === undefined) return
+    const mayLack = this.#facts.isLost(held) || this.#facts.isForgotten(held)
     this.#report.holds(
-      found !== undefined && found.equals(held.payload),
+      found === undefined ? mayLack : found.equals(held.payload),
       'I11',
       () =>
         `${bookie} acknowledged entry ${entryId} of ledger ${ledgerId}, and ` +

@@ -55,6 +55,8 @@ export class MetadataChecker {
   /** Ledgers that a log has ever named as its segment. */
   readonly #segments = new Set<bigint>()
   readonly #machines = new Map<string, string>()
+  /** Ledgers whose deletion was, or is being, committed. */
+  readonly #leaving = new Set<bigint>()
 
   constructor(parts: MetadataParts) {
     this.#parts = parts
@@ -93,6 +95,20 @@ export class MetadataChecker {
     }
   }
 
+  /** The node goes, or has gone: nobody need hold anything of a ledger from then on. */
+  removing(path: string): void {
+    if (ledgerPath.test(path)) this.#leaving.add(ledgerIdOf(path))
+  }
+
+  isLeaving(ledgerId: bigint): boolean {
+    return this.#leaving.has(ledgerId)
+  }
+
+  /** As it was last committed. */
+  ledger(ledgerId: bigint): LedgerMetadata | undefined {
+    return this.#ledgers.get(ledgerId)
+  }
+
   removed(path: string): void {
     if (!this.#watches(path)) return
     this.#nodes.delete(path)
@@ -114,7 +130,12 @@ export class MetadataChecker {
   owners(ledgerId: bigint, entryId: number): readonly string[] | undefined {
     const fragments = this.#ledgers.get(ledgerId)?.fragments
     const owner = fragments?.findLast(({ firstEntryId }) => firstEntryId <= entryId)
-    return owner?.ensemble.map((id) => this.#machines.get(id) ?? id)
+    return owner?.ensemble.map((id) => this.machineOf(id))
+  }
+
+  /** Where a bookie was registered last; its id when it never was. */
+  machineOf(bookieId: string): string {
+    return this.#machines.get(bookieId) ?? bookieId
   }
 
   /** A bookie has taken an entry of the ledger's writer. */
