@@ -345,7 +345,10 @@ export class Supervisor {
   #disconnected(error: QuireError): void {
     if (this.#state.type === 'ended') return
     this.#lastError = error
-    this.#options.logger.debug({ error: error.message }, 'metadata connection lost')
+    const { addresses, logger } = this.#options
+    // Once in each outage, when all were tried: a node that waits is to say for what.
+    const level = this.#attempts === addresses.length ? 'warn' : 'debug'
+    logger[level]({ error: error.message }, 'the metadata cannot be reached: trying again')
     this.#calls.rewind()
     if (this.#closing) {
       this.#end('closed')

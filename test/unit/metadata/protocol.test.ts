@@ -5,6 +5,7 @@ import t from 'tap'
 import { QuireError } from '../../../src/errors.ts'
 import type { MetadataSession, MetadataStore, WatchEvent } from '../../../src/metadata/contract.ts'
 import { settle } from '../../support/manual-time.ts'
+import { recordingLogger } from '../../support/bookie-requests.ts'
 import { address, openBench, type Bench } from '../../support/metadata-bench.ts'
 
 const data = (text: string): Buffer => Buffer.from(text)
@@ -328,12 +329,17 @@ t.test(
   'opening a session: no server, a signal, a server that comes later, another address',
   async (t) => {
     const bench = await openBench(t)
+    const { logger, lines } = recordingLogger()
     const nowhere = bench.store({
       addresses: [{ host: 'nowhere', port: 1 }],
       connectTimeoutMs: 3_000,
+      logger,
     })
     const failed = codeOf(nowhere.session())
-    await bench.time.advance(3_500)
+    await bench.time.advance(1_500)
+    const told = lines.filter(({ level }) => level === 'warn')
+    t.match(told, [{ message: /cannot be reached/ }], 'who waits says for what, once')
+    await bench.time.advance(2_000)
     t.equal(await failed, 'QUIRE_METADATA_UNAVAILABLE')
     const abort = new AbortController()
     const aborted = codeOf(nowhere.session({ signal: abort.signal }))
