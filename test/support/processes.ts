@@ -133,9 +133,18 @@ export async function startCluster(
       const dir = directories[index] ?? ''
       const at = listens[index] ?? ''
       const args = index === 0 ? ['--dir', dir, '--listen', at] : bookieArguments(dir, uri, at)
-      const started = startQuire(args, options)
-      processes[index] = started
-      await started.ready
+      for (;;) {
+        const started = startQuire(args, options)
+        processes[index] = started
+        try {
+          await started.ready
+          return
+        } catch (error) {
+          // Who gave up waiting for metadata that starts slowly is started again, as a supervisor
+          // would; every other end is one too many.
+          if (!started.stderr().includes('[QUIRE_METADATA_UNAVAILABLE]')) throw error
+        }
+      }
     },
     async stop() {
       await Promise.all(processes.slice(1).map((p) => p.kill('SIGTERM')))
