@@ -146,6 +146,37 @@ function stateProblems(file: SourceFile): string[] {
     .map((line) => `${file.path}: module state: ${line.trim()}`)
 }
 
+/** Two of these of one type are mixed up by some caller: they go into an options object. */
+const primitives = new Set(['string', 'number', 'boolean', 'bigint'])
+const signature =
+  /(?:\bfunction\s+(\w+)|^\s+(?:async |static )*(#?\w+))\s*(?:<[^>()]*>)?\(([^()]*)\)(?=[^;=\n]*\{$)/gm
+
+/**
+ * Not where bytes are handled on hot paths (wire, bookie, replication, io), since an object for
+ * each entry costs there, nor in what implements their contracts (simulation).
+ */
+const passesRanges = new Set(['wire', 'bookie', 'replication', 'io', 'simulation'])
+
+function twinProblems(file: SourceFile): string[] {
+  if (passesRanges.has(layerOf(file.path))) return []
+  return [...codeOf(file.text).matchAll(signature)].flatMap(([, name, method, parameters = '']) => {
+    const types = [...parameters.matchAll(/:\s*(\w+)\s*(?=,|=|$)/g)].map((match) => match[1] ?? '')
+    const twins = types.filter((type, at) => primitives.has(type) && types.indexOf(type) !== at)
+    const what = `${name ?? method} takes two of type ${twins[0]}: an options object`
+    return twins.length > 0 ? [`${file.path}: ${what}`] : []
+  })
+}
+
+/** Two sides of one protocol, each used by other layers through its one door. */
+const doors = new Set(['src/metadata/client/index.ts', 'src/metadata/server/index.ts'])
+
+/** A file that only hands on what others export hides where things are. */
+function barrelProblems(file: SourceFile): string[] {
+  if (/^src\/(?:\w+\/)?index\.ts$/.test(file.path) || doors.has(file.path)) return []
+  const own = codeOf(file.text).replace(/export\s[^;={]*(?:\{[^}]*\})?\s*from\s*''/g, '')
+  return own.trim() === '' ? [`${file.path}: only hands on what others export`] : []
+}
+
 const programs = (text: string): string[] =>
   [...text.matchAll(/'((?:embedded|metadata|bookie|io)\/[\w/-]+)'/g)].map((m) => `src/${m[1]}.ts`)
 
@@ -175,6 +206,8 @@ t.test('the sources keep the rules of the house', (t) => {
   t.same(none(layerProblems, src), [], 'imports go down only')
   t.same(none(seamProblems, src), [], 'only src/io touches the outside world')
   t.same(none(stateProblems, src), [], 'no module state')
+  t.same(none(twinProblems, src), [], 'no two parameters of one primitive type')
+  t.same(none(barrelProblems, src), [], 'only the door of a layer hands on what others export')
   t.same(none(banProblems, [...src, ...others].filter(notTidy)), [], 'nothing banned')
   t.same(none(sizeProblems, [...src, ...others]), [], 'sizes')
   t.end()
@@ -214,6 +247,18 @@ t.test('functions are short and take few parameters', (t) => {
     }
   }
   t.match(run('src'), /Found 0 warnings and 0 errors/, 'src')
+  t.end()
+})
+
+t.test('how often a core says what must hold', (t) => {
+  // Told, and not demanded: a function of three lines has nothing to assert.
+  for (const folder of ['src/bookie/journal', 'src/replication/core', 'src/embedded/log/core']) {
+    const code = sourceFiles(folder).map(({ text }) => codeOf(text))
+    const count = (pattern: RegExp): number =>
+      code.reduce((sum, text) => sum + [...text.matchAll(pattern)].length, 0)
+    const functions = count(new RegExp(signature.source, 'gm'))
+    t.ok(functions > 0, `${folder}: ${count(/\binvariant\(/g)} in ${functions} functions`)
+  }
   t.end()
 })
 
@@ -310,6 +355,20 @@ t.test('the checks can fail', (t) => {
     t.equal(banProblems(bad('src/bookie/a.ts', `${code}\n`)).length, 1, code)
   }
   t.equal(banProblems(bad('src/bookie/a.ts', 'if (a !== b && !c) f(x as const)\n')).length, 0)
+  for (const code of [
+    'function f(a: string, b: Buffer, c: string): void {',
+    '  async #g(from: number, to: number): Promise<void> {',
+    'export function f<T>(\n  a: T,\n  b: number,\n  c: number = 1,\n): void {',
+  ]) {
+    t.equal(twinProblems(bad('src/embedded/a.ts', `${code}\n`)).length, 1, code)
+    t.equal(twinProblems(bad('src/wire/a.ts', `${code}\n`)).length, 0, 'ranges of bytes')
+  }
+  t.equal(twinProblems(bad('src/embedded/a.ts', 'function f(a: string, b: number) {\n')).length, 0)
+  t.match(barrelProblems(bad('src/wire/a/index.ts', "// All.\nexport { a } from './b.ts'\n")), [
+    /hands/,
+  ])
+  t.equal(barrelProblems(bad('src/wire/index.ts', "export * from './b.ts'\n")).length, 0)
+  t.equal(barrelProblems(bad('src/wire/a.ts', "export * from './b.ts'\nconst c = 1\n")).length, 0)
   t.match(sizeProblems(bad('src/a.ts', 'x'.repeat(101))), [/101 columns/])
   t.match(sizeProblems(bad('src/a.ts', '\n'.repeat(502))), [/lines/])
   const files = [

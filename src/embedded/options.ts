@@ -84,7 +84,7 @@ interface NodeEntries extends ClientSettings {
   readonly indexBytesMax: number
 }
 
-const text = v.pipe(v.string(), v.nonEmpty())
+const text = v.pipe(v.string(), v.nonEmpty('it is empty'))
 const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(10))
 const atLeast = (bytes: number): v.GenericSchema<number> =>
   v.pipe(v.number(), v.integer(), v.minValue(bytes))
@@ -173,12 +173,12 @@ export function parseConnectOptions(
 /** A sentence part that names the option most like a mistyped one. */
 function nearest(name: string): string {
   const close = optionNames
-    .map((known) => ({ known, distance: editDistance(known.toLowerCase(), name.toLowerCase()) }))
+    .map((known) => ({ known, distance: editDistance([known.toLowerCase(), name.toLowerCase()]) }))
     .toSorted((a, b) => a.distance - b.distance)[0]
   return close && close.distance <= 3 ? `: did you mean ${close.known}?` : ''
 }
 
-function editDistance(a: string, b: string): number {
+function editDistance([a, b]: readonly [string, string]): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]

@@ -33,7 +33,7 @@ export class Sessions {
     return this.#sessions.size
   }
 
-  open(id: string, timeoutMs: number, timeMs: number): void {
+  open({ id, timeoutMs, timeMs }: { id: string; timeoutMs: number; timeMs: number }): void {
     if (this.#sessions.has(id)) return
     this.#sessions.set(id, { timeoutMs, lastActiveMs: timeMs, ackedUpTo: 0, results: new Map() })
     this.changed.add(id)

@@ -100,7 +100,7 @@ async function writeAll(
   const put = async (kind: number, body: Uint8Array): Promise<void> => {
     if (pending.length >= windowChunks) await pending.shift()
     await writer.ready(signal)
-    const append = writer.append(frame(kind, index++, body))
+    const append = writer.append(frame({ kind, index: index++ }, body))
     append.catch((error: unknown) => {
       failure ??= error
     })
@@ -123,7 +123,7 @@ async function writeAll(
   return { ledgerId: writer.ledgerId, bytes, crc }
 }
 
-function frame(kind: number, index: number, body: Uint8Array): Buffer {
+function frame({ kind, index }: { kind: number; index: number }, body: Uint8Array): Buffer {
   const bytes = Buffer.alloc(prefixBytes + body.length)
   bytes.writeUInt32BE(magic, 0)
   bytes.writeUInt8(version, 4)

@@ -165,7 +165,11 @@ export class Progress {
 
   #keep(record: Exclude<ReplicaRecord, { type: 'command' }>, context: ApplyContext): void {
     if (record.type === 'open') {
-      this.sessions.open(record.session, record.timeoutMs, context.timeMs)
+      this.sessions.open({
+        id: record.session,
+        timeoutMs: record.timeoutMs,
+        timeMs: context.timeMs,
+      })
     } else if (record.type === 'close') this.sessions.close(record.session)
     else if (record.type === 'expire') this.sessions.expire(context.timeMs)
     else if (record.type === 'check') this.#compare(record)

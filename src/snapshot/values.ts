@@ -47,10 +47,10 @@ export function decodeValue(bytes: Uint8Array): ReturnType<typeof JSON.parse> {
 // `this` holds the value before a toJSON of its own turned it into something else.
 function replacer(this: Record<string, unknown>, key: string, value: unknown): unknown {
   const raw = this[key]
-  if (typeof raw === 'bigint') return new Tagged(bigintKey, raw.toString())
+  if (typeof raw === 'bigint') return new Tagged({ [bigintKey]: raw.toString() })
   if (raw instanceof Uint8Array) {
     const view = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength)
-    return new Tagged(bytesKey, view.toString('base64'))
+    return new Tagged({ [bytesKey]: view.toString('base64') })
   }
   if (key.startsWith('$quire:') && !(this instanceof Tagged)) {
     throw new TypeError(`the key ${key} is kept for Quire`)
@@ -61,8 +61,8 @@ function replacer(this: Record<string, unknown>, key: string, value: unknown): u
 class Tagged {
   readonly [key: string]: string
 
-  constructor(key: string, value: string) {
-    Object.assign(this, { [key]: value })
+  constructor(content: Readonly<Record<string, string>>) {
+    Object.assign(this, content)
   }
 }
 

@@ -51,7 +51,11 @@ const segment = (seq: number, fields: Partial<LogSegment> = {}): LogSegment => (
   epoch: 1,
   ...fields,
 })
-const claimed: LogRecord = { ...newLog('orders', logId), ownerEpoch: 1, ownerToken: logId }
+const claimed: LogRecord = {
+  ...newLog({ name: 'orders', logId }),
+  ownerEpoch: 1,
+  ownerToken: logId,
+}
 const record = (...segments: LogSegment[]): LogRecord => ({ ...claimed, segments })
 const snapshot = { position: 4, ledgerId: 9n, bytes: 1, crc: 1, format: 'f', epoch: 1 }
 
@@ -79,7 +83,7 @@ class Tree {
   }
 
   log(...history: LogRecord[]): void {
-    for (const each of [newLog('orders', logId), ...history])
+    for (const each of [newLog({ name: 'orders', logId }), ...history])
       this.put(logPath, encodeLogRecord(each))
   }
 }

@@ -49,7 +49,7 @@ async function recoverAll(
   for (;;) {
     const next = nextRecovery(record, epoch)
     if (next.type === 'open') return record
-    if (next.type === 'lost') throw superseded(parts, next.epoch, epoch)
+    if (next.type === 'lost') throw superseded(parts, { epoch: next.epoch, own: epoch })
     const end = await recoverSegment(parts, next.segment, signal)
     const changed = await parts.store.change((r) => recordEnd(r, epoch, end), { signal })
     record = changed.record
@@ -97,7 +97,7 @@ async function openSegment(
     // name in the record.
     const work = parts.store.change((r) => appendSegment(r, segment))
     const { outcome, record: named } = await orAborted(work, signal)
-    if (outcome.type === 'lost') throw superseded(parts, outcome.epoch, epoch)
+    if (outcome.type === 'lost') throw superseded(parts, { epoch: outcome.epoch, own: epoch })
     void deleteDropped(parts, record, named)
     return new SegmentedWriter(parts, {
       logId,
@@ -139,11 +139,11 @@ function firstPositionOf(record: LogRecord, ledgerId: bigint): number {
   })
 }
 
-function superseded(parts: LogParts, found: number, own: number): QuireError {
+function superseded(parts: LogParts, facts: { epoch: number; own: number }): QuireError {
   return new QuireError(
     'QUIRE_NOT_OWNER',
     `another owner acquired the log ${parts.name} at the same time; try again if this node ` +
       'should own it',
-    { facts: { epoch: found, own } },
+    { facts },
   )
 }

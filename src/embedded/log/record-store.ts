@@ -61,7 +61,7 @@ export class RecordStore {
       const found = await this.#read(options)
       if (found) return { value: decodeLogRecord(found.value, name), version: found.version }
       try {
-        const fresh = encodeLogRecord(newLog(name, random.uuid()))
+        const fresh = encodeLogRecord(newLog({ name, logId: random.uuid() }))
         await records.create(name, fresh, { signal: options.signal })
       } catch (error) {
         // Another one made it: the next turn reads it. An unknown outcome too is settled by

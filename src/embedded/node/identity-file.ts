@@ -20,7 +20,7 @@ export async function readIdentity(
   try {
     const bytes = Buffer.alloc(bytesMax)
     const count = await file.read(bytes, 0)
-    return parse(bytes.toString('utf8', 0, count), path)
+    return parse({ text: bytes.toString('utf8', 0, count), path })
   } finally {
     await file.close()
   }
@@ -45,7 +45,7 @@ export async function writeIdentity(
   await files.syncDirectory(directory)
 }
 
-function parse(text: string, path: string): NodeIdentity {
+function parse({ text, path }: { text: string; path: string }): NodeIdentity {
   const refuse = (cause?: unknown): never => {
     throw new QuireError(
       'QUIRE_IDENTITY_MISMATCH',

@@ -523,7 +523,9 @@ t.test('the record: every change is safe to repeat, and refuses an older epoch',
     if (change.type === 'write') return change.record
     throw new Error(change.type)
   }
-  const owned = written(claim(newLog('l', '22222222-2222-2222-2222-222222222222'), owner))
+  const owned = written(
+    claim(newLog({ name: 'l', logId: '22222222-2222-2222-2222-222222222222' }), owner),
+  )
   t.same(claim(owned, owner), { type: 'done' })
   const segment = { ledgerId: 7n, epoch: 1 }
   const open = written(appendSegment(owned, segment))

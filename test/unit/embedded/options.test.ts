@@ -8,6 +8,7 @@ import {
   parseQuireUri,
 } from '../../../src/embedded/address.ts'
 import {
+  defaults,
   optionNames,
   parseConnectOptions,
   parseOpenOptions,
@@ -48,6 +49,7 @@ t.test('what is wrong is named', (t) => {
     facts: { option: 'segmentBytes' },
   })
   t.throws(bad({ dir: 5 }), { message: /option dir/ })
+  t.throws(bad({ dir: '' }), { message: 'option dir: it is empty' })
   for (const same of [{ journal: '/a/' }, { ledgers: ['/b', '/a/../a'] }]) {
     t.throws(bad({ dir: '/a', ...same }), { message: /own directory/, facts: { option: 'dir' } })
   }
@@ -81,5 +83,9 @@ t.test('every option is documented', (t) => {
     optionNames.filter((name) => !docs.includes(`| \`${name}\``)),
     [],
   )
+  for (const [name, value] of Object.entries(defaults)) {
+    t.match(docs, `| \`${name}\` | ${value} |`, 'with its default')
+    if (typeof value === 'number') t.match(name, /(?:Ms|Bytes|BytesMax)$/, 'its unit is its end')
+  }
   t.end()
 })

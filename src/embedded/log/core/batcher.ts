@@ -95,7 +95,10 @@ export class Batcher {
     }
     if (!entry) {
       const capacity = Math.max(this.#lastBytes, entryHeaderBytes + needed)
-      entry = new LogEntryBuilder(this.#next, Math.min(capacity, this.#limits.entryBytes))
+      entry = new LogEntryBuilder({
+        firstPosition: this.#next,
+        capacity: Math.min(capacity, this.#limits.entryBytes),
+      })
       this.#gathering = entry
       this.#bytes += entryHeaderBytes
     }

@@ -34,7 +34,7 @@ export class LogEntryBuilder {
   #length = entryHeaderBytes
   #count = 0
 
-  constructor(firstPosition: number, capacity: number) {
+  constructor({ firstPosition, capacity }: { firstPosition: number; capacity: number }) {
     this.firstPosition = firstPosition
     this.#bytes = Buffer.allocUnsafeSlow(Math.max(capacity, entryHeaderBytes))
   }

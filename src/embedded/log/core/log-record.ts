@@ -60,7 +60,7 @@ export const noToken = '00000000-0000-0000-0000-000000000000'
 /** Snapshots kept: one that cannot be read must not be the end of the log. */
 export const snapshotsKept = 2
 
-export function newLog(name: string, logId: string): LogRecord {
+export function newLog({ name, logId }: Pick<LogRecord, 'name' | 'logId'>): LogRecord {
   return {
     name,
     logId,
