@@ -65,6 +65,13 @@ const refusals: Readonly<Record<DamageKind, readonly ErrorCode[]>> = {
   'forgotten tail': [],
 }
 
+/** What a read that was misdirected may make a start say, once. */
+const passing: readonly ErrorCode[] = [
+  'QUIRE_RANGE_LOST',
+  'QUIRE_SUPERBLOCK_CORRUPT',
+  'QUIRE_STALE_DISK',
+]
+
 /** Two of these on one disk could hide one another. */
 const ofWholeFiles: ReadonlySet<DamageKind> = new Set([
   'truncated file',
@@ -111,10 +118,17 @@ export class Damage {
     return machine === this.victim ? this.#forgotten.get(`${ledgerId}/${entryId}`) : undefined
   }
 
-  /** Whether damage explains that a start of the machine was refused with this error. */
+  /** Whether damage explains that starts of the machine are refused with this error, for good. */
   explains(machine: string, error: unknown): boolean {
     if (machine !== this.victim || !QuireError.is(error)) return false
     return [...this.counts.keys()].some((kind) => refusals[kind].includes(error.code))
+  }
+
+  /** Whether it explains that one start was. */
+  explainsOnce(machine: string, error: unknown): boolean {
+    if (this.explains(machine, error)) return true
+    const isMisread = machine === this.victim && this.counts.has('misdirected read')
+    return isMisread && QuireError.is(error) && passing.includes(error.code)
   }
 
   /**

@@ -15,7 +15,7 @@ export function createSimulatedFiles(task: SimulatedProcess): Files {
   return new SimulatedFiles(new DiskCalls(task))
 }
 
-interface Call<T> {
+export interface Call<T> {
   readonly kind: 'other' | 'read' | 'write' | 'sync'
   readonly path: string
   readonly doing: string
@@ -23,7 +23,7 @@ interface Call<T> {
 }
 
 /** How calls reach the disk: late, wrong, or never. */
-class DiskCalls {
+export class DiskCalls {
   readonly task: SimulatedProcess
   readonly disk: Disk
 

@@ -53,5 +53,5 @@ function statesOf(world: World, task: SimulatedProcess): StateStores {
   // A process that is killed loses nothing really; here it may, as with the power: the log repeats
   // it.
   if (task.parent === undefined) task.onEnd.push(() => states.crash())
-  return states
+  return states.on(task)
 }

@@ -27,7 +27,7 @@ export const planted: readonly Canary[] = [
     what: 'an order that is nobody’s',
     edits: {
       'simulation/files.ts': [
-        ['class DiskCalls {', 'let order = 1\n\nclass DiskCalls {'],
+        ['export class DiskCalls {', 'let order = 1\n\nexport class DiskCalls {'],
         [
           '.current.keys()].sort(),',
           '.current.keys()].sort(() => ((order = (order * 16_807) % 2_147_483_647) & 64) - 32),',

@@ -41,6 +41,10 @@ export class Budget implements BookieFacts {
     return this.#parts.damage()?.explains(machine, error) === true
   }
 
+  mayRefuse(machine: string, error: unknown): boolean {
+    return this.#parts.damage()?.explainsOnce(machine, error) === true
+  }
+
   /** Nothing may be asked of a clone of a disk that is damaged. */
   isSound(machine: string): boolean {
     return this.#parts.damage()?.isOf(machine) !== true

@@ -198,6 +198,7 @@ t.test('bookies', async (t) => {
     isLost: ({ entryId }: BookieEntry) => entryId === 7,
     isForgotten: ({ entryId }: BookieEntry) => entryId === 8,
     isLeaving: (ledgerId: bigint) => ledgerId === 9n,
+    mayRefuse: (bookie: string) => bookie === 'c',
   }
   const bookies = (history: (checker: BookieChecker) => void): string[] =>
     said((report) => new BookieChecker(report, facts), history)
@@ -229,6 +230,8 @@ t.test('bookies', async (t) => {
       checker.acked(add({ ledgerId: 9n }))
       checker.denied(add({ ledgerId: 9n }), 9)
       checker.buried('a', 9n)
+      checker.refused('a', new QuireError('QUIRE_DISK_FULL', 'full'))
+      checker.refused('c', new QuireError('QUIRE_RANGE_LOST', 'lost'))
     }),
     [],
     'denied before it was acknowledged or where that is no lie, damaged, deleted',
@@ -299,6 +302,11 @@ t.test('bookies', async (t) => {
       },
     ],
     ['I14', 'a ledger that is named, and buried', (c) => c.buried('a', 1n)],
+    [
+      'I11',
+      'a sound disk that is said to have lost something',
+      (c) => c.refused('a', new QuireError('QUIRE_RANGE_LOST', 'lost')),
+    ],
     [
       'I7',
       'two payloads on two bookies',

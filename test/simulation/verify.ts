@@ -16,7 +16,11 @@ export async function verify(run: Run): Promise<void> {
   for (const name of ['k1', 'k2', 'k3']) run.world.kill(name)
   const { world, cluster, report, checkers } = run
   const mayStayDown = (name: string, error: unknown) => checkers.budget.mayStayDown(name, error)
-  if (!(await restartAll({ world, cluster, report, mayStayDown }))) return
+  const isUp = await restartAll({ world, cluster, report, mayStayDown })
+  for (const { name, refusals } of cluster.operators) {
+    for (const { error } of refusals) checkers.bookies.refused(name, error)
+  }
+  if (!isUp) return
   const one = await run.cluster.client('v1')
   const other = await run.cluster.client('v2')
   const steps = [ledgers, fragments, logs, states, registers]

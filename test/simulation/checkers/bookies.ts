@@ -6,6 +6,7 @@
 // I16 nor does it deny what a damaged disk has lost. I14 it buries no ledger that the metadata
 // names. I7 one payload for an id on all bookies.
 
+import { messageOf, QuireError } from '../../../src/errors.ts'
 import { nameOf, type Report } from '../../../src/simulation/report.ts'
 
 export interface BookieEntry {
@@ -39,12 +40,24 @@ export interface BookieFacts {
   isForgotten(copy: Held): boolean
   /** Whether the metadata has ceased, or is ceasing, to name the ledger. */
   isLeaving(ledgerId: bigint): boolean
+  /** Whether damage explains that a start was refused with this error. */
+  mayRefuse(bookie: string, error: unknown): boolean
 }
+
+const lossCodes = [
+  'QUIRE_RANGE_LOST',
+  'QUIRE_JOURNAL_CORRUPT',
+  'QUIRE_SUPERBLOCK_CORRUPT',
+  'QUIRE_IDENTITY_UNKNOWN',
+  'QUIRE_IDENTITY_MISMATCH',
+  'QUIRE_STALE_DISK',
+] as const
 
 const healthy: BookieFacts = {
   isLost: () => false,
   isForgotten: () => false,
   isLeaving: () => false,
+  mayRefuse: () => false,
 }
 
 export class BookieChecker {
@@ -134,6 +147,16 @@ export class BookieChecker {
     const checker = this.#facts.isLost(held) ? 'I16' : 'I11'
     const text = `${bookie} acknowledged entry ${entryId} of ledger ${ledgerId}, and denies it`
     this.#report.violated(checker, text)
+  }
+
+  /** A start was refused: a disk that nothing befell has lost nothing. */
+  refused(bookie: string, error: unknown): void {
+    const saysLost = lossCodes.some((code) => QuireError.is(error, code))
+    this.#report.holds(
+      !saysLost || this.#facts.mayRefuse(bookie, error),
+      'I11',
+      () => `nothing befell the disk of ${bookie}, and its start says: ${messageOf(error)}`,
+    )
   }
 
   /** The bookie's disk says that a ledger is gone. */
