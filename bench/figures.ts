@@ -18,7 +18,7 @@ export interface LevelFigures {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
-  /** Of one bookie, the mean over all, start-up included. */
+  /** Of one bookie, the mean over all, while there was load: warm-up and what was written first too. */
   readonly fsyncsPerSecond: number
   readonly clientCpuUsPerEntry: number
   readonly bookieCpuUsPerEntry: number
@@ -32,17 +32,15 @@ export function cpuOfProcessUs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / ticksPerSecond
 }
 
-/**
- * fsyncs a second of one bookie, the mean over all: each tells its own total when it has closed.
- */
-export function fsyncsPerSecond(cluster: Cluster): number {
-  const rates = cluster.processes.map(({ lines, pid }) => {
+/** fsyncs of one bookie, the mean over all: each tells its own total when it has closed. */
+export function fsyncsOfBookie(cluster: Cluster): number {
+  const totals = cluster.processes.map(({ lines, pid }) => {
     const closed = lines.find((line) => line['event'] === 'closed')
-    const rate = Number(closed?.['fsyncs']) / (Number(closed?.['uptimeMs']) / 1000)
-    if (!Number.isFinite(rate)) throw new Error(`process ${pid} did not tell its fsyncs`)
-    return rate
+    const total = Number(closed?.['fsyncs'])
+    if (!Number.isFinite(total)) throw new Error(`process ${pid} did not tell its fsyncs`)
+    return total
   })
-  return rates.reduce((sum, rate) => sum + rate, 0) / rates.length
+  return totals.reduce((sum, total) => sum + total, 0) / totals.length
 }
 
 /** Counts what is done between the warm-up and the end. */
@@ -51,14 +49,17 @@ export class Meter {
   readonly #pids: readonly number[]
   readonly #histogram = createHistogram()
   readonly #startedAt = performance.now()
+  readonly #loadedSince: number
   #measureFrom = 0
   #endedAt = 0
   #measured = 0
   #clientCpu: NodeJS.CpuUsage = { user: 0, system: 0 }
   #bookieCpu = 0
 
-  constructor(cluster: Cluster, options: LevelOptions) {
+  /** `loadedSince`: when the first entry was written, if that was before now. */
+  constructor(cluster: Cluster, options: LevelOptions, loadedSince?: number) {
     this.#options = options
+    this.#loadedSince = loadedSince ?? this.#startedAt
     this.#pids = cluster.processes.map(({ pid }) => pid)
   }
 
@@ -79,7 +80,7 @@ export class Meter {
     return this.#endedAt > 0
   }
 
-  figures(bookies: number, fsyncsPerSecond: number): LevelFigures {
+  figures(bookies: number, fsyncs: number): LevelFigures {
     const { inFlight, size } = this.#options
     const round = (value: number, digits: number): number => Number(value.toFixed(digits))
     const atMs = (share: number): number => round(this.#histogram.percentile(share) / 1000, 3)
@@ -92,7 +93,7 @@ export class Meter {
       p50Ms: atMs(50),
       p99Ms: atMs(99),
       maxMs: round(this.#histogram.max / 1000, 3),
-      fsyncsPerSecond: Math.round(fsyncsPerSecond),
+      fsyncsPerSecond: Math.round(fsyncs / ((this.#endedAt - this.#loadedSince) / 1000)),
       clientCpuUsPerEntry: round((cpu.user + cpu.system) / this.#measured, 2),
       bookieCpuUsPerEntry: round(this.#bookieCpu / bookies / this.#measured, 2),
     }

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { fromDist, startCluster, type Cluster } from '../test/support/processes.ts'
 import { runAppend } from './append.ts'
-import { fsyncsPerSecond, type LevelFigures, type LevelOptions, type Meter } from './figures.ts'
+import { fsyncsOfBookie, type LevelFigures, type LevelOptions, type Meter } from './figures.ts'
 import { runRead } from './read.ts'
 
 const modes: Record<string, (cluster: Cluster, level: LevelOptions) => Promise<Meter>> = {
@@ -67,7 +67,7 @@ async function oneLevel(
     }
     const meter = await run(cluster, level)
     await cluster.stop()
-    return meter.figures(bookies, fsyncsPerSecond(cluster))
+    return meter.figures(bookies, fsyncsOfBookie(cluster))
   } finally {
     await cluster.stop()
     rmSync(directory, { recursive: true, force: true })

@@ -16,16 +16,20 @@ export async function runRead(cluster: Cluster, level: LevelOptions): Promise<Me
     digest: 'crc32c',
   })
   const payloads = createPayloads(level.size)
+  const loadedSince = performance.now()
+  let appended: Promise<unknown> = Promise.resolve()
   for (let entryId = 0; entryId < entryCount; entryId++) {
     await writer.ready()
-    const appended = writer.append(payloads())
+    appended = writer.append(payloads())
     if (entryId % 256 === 255) await appended
-    else appended.catch(() => undefined)
+    else appended.catch(() => undefined) // A later one, which is awaited, fails with it.
   }
+  // They are acknowledged in order: all are there when the last one is, and a close waits for none.
+  await appended
   await writer.close()
   await using reader = await client.ledgers.tail(writer.ledgerId)
   if (reader.lastAddConfirmed !== entryCount - 1) throw new Error('the ledger is not whole')
-  const meter = new Meter(cluster, level)
+  const meter = new Meter(cluster, level, loadedSince)
   const next = { entryId: 0 }
   await Promise.all(Array.from({ length: level.inFlight }, () => readLoop(reader, meter, next)))
   return meter
