@@ -12,20 +12,21 @@ import { createChooser, type Chooser } from '../support/chooser.ts'
 interface Moment {
   readonly what: string
   readonly durable: number
-  readonly disks: readonly Disk[]
+  readonly left: readonly { mode: CrashMode; disk: Disk }[]
 }
 
-const modes: readonly CrashMode[] = ['none', 'all', 'prefix', 'subset', 'subset']
+/** All that was written until then: the prefix of the run. */
+const prefix: readonly CrashMode[] = ['all']
+/** What was not synced may also be gone, whole, from some point on, or in parts. */
+const sampled: readonly CrashMode[] = ['none', 'prefix', 'subset', 'subset']
 
-/** What may be left of the disk by each kind of crash. */
-function crashes(disk: Disk, choose: Chooser, kinds = modes): Disk[] {
-  return kinds.map((mode) => afterPowerLoss(disk, mode, (count) => choose(count)))
-}
+const afterLoss = (disk: Disk, mode: CrashMode, choose: Chooser): Disk =>
+  afterPowerLoss(disk, mode, (count) => choose(count))
 
 interface Workload {
   readonly seed: number
-  /** Every how many changes of the disk to look at it. */
-  readonly every: number
+  /** Every prefix is started from; at every how many changes the other losses are sampled too. */
+  readonly sampleEvery: number
   run(model: JournalModel, world: World): Promise<void>
 }
 
@@ -38,8 +39,9 @@ async function record(workload: Workload): Promise<{ model: JournalModel; moment
   let changes = 0
   disk.observe = (what) => {
     changes += 1
-    if (changes % workload.every !== 0) return
-    moments.push({ what, durable: model.durableSequence, disks: crashes(disk, choose) })
+    const modes = changes % workload.sampleEvery === 0 ? [...prefix, ...sampled] : prefix
+    const left = modes.map((mode) => ({ mode, disk: afterLoss(disk, mode, choose) }))
+    moments.push({ what, durable: model.durableSequence, left })
   }
   const io = createSimulatedIo(world, 'a')
   const { store } = await world.settle(openModel({ io, model }))
@@ -98,10 +100,10 @@ async function trial(workload: Workload): Promise<{ starts: number; problems: st
   const choose = createChooser(workload.seed + 1)
   const problems: string[] = []
   let starts = 0
-  for (const { what, durable, disks } of moments) {
-    for (const [index, disk] of disks.entries()) {
+  for (const { what, durable, left } of moments) {
+    for (const { mode, disk } of left) {
       starts += 1
-      const at = `${what}, ${durable} durable, ${modes[index] ?? ''}`
+      const at = `${what}, ${durable} durable, ${mode}`
       const fresh = worldOf(disk, starts)
       // Now and then the power fails again at some change of this start.
       const world = starts % 4 === 0 ? await interrupted(fresh, choose) : fresh
@@ -127,17 +129,17 @@ async function interrupted(world: World, choose: Chooser): Promise<World> {
   let left: Disk | undefined
   disk.observe = () => {
     changes += 1
-    if (changes === when) left = crashes(disk, choose, ['subset'])[0]
+    if (changes === when) left = afterLoss(disk, 'subset', choose)
   }
   await start(world)
   disk.observe = undefined
-  return worldOf(left ?? afterPowerLoss(disk, 'none', (count) => choose(count)), when)
+  return worldOf(left ?? afterLoss(disk, 'none', choose), when)
 }
 
 t.test('appending and rolling', async (t) => {
   const { starts, problems } = await trial({
     seed: 1,
-    every: 5,
+    sampleEvery: 5,
     async run(model, world) {
       for (let id = 0; id < 60; id++) {
         await world.settle(model.addWaiting(1, id, 200 + ((id * 977) % 6000)))
@@ -153,7 +155,7 @@ t.test('appending and rolling', async (t) => {
 t.test('removing, giving segments back and using them again', async (t) => {
   const { starts, problems } = await trial({
     seed: 2,
-    every: 15,
+    sampleEvery: 15,
     async run(model, world) {
       for (let ledger = 1; ledger <= 8; ledger++) {
         model.fence(ledger)
@@ -170,7 +172,7 @@ t.test('removing, giving segments back and using them again', async (t) => {
 })
 
 t.test('a first start', async (t) => {
-  const { starts, problems } = await trial({ seed: 3, every: 2, run: async () => undefined })
+  const { starts, problems } = await trial({ seed: 3, sampleEvery: 2, run: async () => undefined })
   t.ok(starts > 100, `${starts} starts`)
   t.same(problems, [])
 })
