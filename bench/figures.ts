@@ -18,7 +18,7 @@ export interface LevelFigures {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
-  /** Of one bookie, the mean over all, while there was load: warm-up and what was written first too. */
+  /** Of one bookie, the mean over all, while there was load: what came before the level too. */
   readonly fsyncsPerSecond: number
   readonly clientCpuUsPerEntry: number
   readonly bookieCpuUsPerEntry: number

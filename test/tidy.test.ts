@@ -73,7 +73,11 @@ const outside: readonly [RegExp, string][] = [
   [/\b(?:WeakRef|FinalizationRegistry)\b/, 'garbage collection'],
   [/\bconsole\./, 'console'],
   [/\bAtomics\.wait\b/, 'Atomics.wait'],
-  [/\bIntl\./, 'Intl'],
+  [/\bIntl\.|\.(?:toLocale\w*|localeCompare)\(/, 'Intl'],
+  [
+    /\b(?:deflate|deflateRaw|inflate|inflateRaw|gzip|gunzip|unzip|pbkdf2|scrypt|hkdf)\s*\(/,
+    "Node's thread pool",
+  ],
 ]
 const outsideModules = new RegExp(
   '^(?:node:)?(?:fs|fs/promises|net|tls|dns|http|https|http2|worker_threads|os|child_process|' +
@@ -330,6 +334,8 @@ t.test('the checks can fail', (t) => {
     'setTimeout(f, 1)',
     'process.env',
     'console.log(1)',
+    "a.localeCompare('b')",
+    'gzip(bytes, done)',
   ]) {
     t.equal(seamProblems(bad('src/bookie/a.ts', `const x = ${code}\n`)).length, 1, code)
     t.equal(seamProblems(bad('src/io/a.ts', `const x = ${code}\n`)).length, 0)
