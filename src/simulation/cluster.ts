@@ -178,9 +178,12 @@ export class Operator {
   }
 
   async #run(life: number): Promise<void> {
+    const { scheduler } = this.#world
     try {
+      scheduler.tell(() => 'starts', { machine: this.name })
       const node = await this.#parts.open()
       if (this.#life !== life) return
+      scheduler.tell(() => 'ready', { machine: this.name })
       this.#node = node
       this.ready.open()
       const error = await node.failed
@@ -193,7 +196,7 @@ export class Operator {
   #ended(error: unknown): void {
     const { scheduler } = this.#world
     this.refusals.push({ timeMs: scheduler.nowMs, error })
-    scheduler.tell(`${this.name} ended: ${messageOf(error)}`)
+    scheduler.tell(() => `ended: ${messageOf(error)}`, { machine: this.name })
     this.kill()
   }
 }

@@ -90,6 +90,7 @@ export class Damage {
   /** With the number of events so far. */
   readonly #forgotten = new Map<string, number>()
   readonly #hits: Readonly<Record<DamageKind, Hit>>
+  #label = 'damage'
   #timesLeft: number
   #image: { readonly disk: Disk; readonly incarnation: number } | undefined
 
@@ -134,8 +135,10 @@ export class Damage {
   /**
    * Hits the victim's disk, if there is something to hit and it may be hit still. What happened:
    * once an image was taken, it is put back as soon as that makes sense, in place of anything else.
+   * Draws from `label`.
    */
-  happen(asked: DamageKind): DamageKind | undefined {
+  happen(asked: DamageKind, label: string = 'damage'): DamageKind | undefined {
+    this.#label = label
     const journal = journalOn(this.#disk)
     if (this.#timesLeft === 0 || journal === undefined) return undefined
     const hitBefore = [...this.counts.keys()].some((each) => ofWholeFiles.has(each))
@@ -155,7 +158,8 @@ export class Damage {
     }
     this.#timesLeft -= 1
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
-    scheduler.tell(`damage on ${this.victim}: ${kind}, ${records.length} records`)
+    const text = () => `damage: ${kind}, ${records.length} records`
+    scheduler.tell(text, { machine: this.victim })
   }
 
   #ofSectors() {
@@ -317,7 +321,7 @@ export class Damage {
   }
 
   #choose(count: number): number {
-    return this.#options.world.scheduler.choose(count, 'damage')
+    return this.#options.world.scheduler.choose(count, this.#label)
   }
 }
 

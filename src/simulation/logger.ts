@@ -1,15 +1,12 @@
-// What nodes and clients log, as lines of the trace.
+// What nodes and clients log, told with the rest of what happens.
 
 import { messageOf } from '../errors.ts'
 import type { Logger } from '../io/log.ts'
+import type { World } from './world.ts'
 
-/** `tell` takes each line; undefined when nobody reads them. */
-export function createTraceLogger(
-  machine: string,
-  tell: ((line: string) => void) | undefined,
-): Logger {
+export function createTraceLogger(machine: string, world: World): Logger {
   const line = (level: string) => (facts: object, message: string) =>
-    tell?.(`${machine} ${level} ${message} ${factsOf(facts)}`)
+    world.scheduler.tell(() => `${level}: ${message} ${factsOf(facts)}`, { machine })
   const logger: Logger = {
     child: () => logger,
     debug: line('debug'),

@@ -17,7 +17,9 @@ export interface NemesisOptions {
   /** What a client that is killed does then: start anew, or stay away. */
   readonly killClient: (name: string) => void
   /** Kinds of faults. Default: a part of all, by the seed. */
-  readonly kinds?: readonly FaultKind[]
+  readonly kinds?: readonly FaultKind[] | undefined
+  /** Numbers of the faults that happen, in the order of time from 0. Default: all. */
+  readonly faults?: readonly number[] | undefined
   /** Mean time between two faults. Default: by the seed. */
   readonly everyMs?: number
   /** Whether a disk may lose these records in a way that no node can notice. Default: never. */
@@ -79,6 +81,9 @@ export class Nemesis {
   readonly damage: Damage | undefined
   readonly #faults: Record<Exclude<FaultKind, DamageKind>, () => void>
   #healed = false
+  #drawn = 0
+  /** What the present fault draws from: its own, so that one without it is like it otherwise. */
+  #label = 'nemesis'
 
   constructor(options: NemesisOptions) {
     this.#options = options
@@ -91,10 +96,9 @@ export class Nemesis {
     for (const node of this.#machines()) node.clockFaults.drift = this.#drift()
   }
 
+  /** How many faults there were, with those that were left out. */
   get faults(): number {
-    let sum = 0
-    for (const count of this.counts.values()) sum += count
-    return sum
+    return this.#drawn
   }
 
   /** Lets faults happen for so long; then the world is whole again, and all nodes are started. */
@@ -111,12 +115,15 @@ export class Nemesis {
     this.heal()
   }
 
-  /** One fault of the kind, now. Most end by themselves. */
+  /** One fault of the kind, now, unless it is left out. Most end by themselves. */
   happen(kind: FaultKind): void {
-    const happened = isDamage(kind) ? this.damage?.happen(kind) : kind
+    const number = this.#drawn++
+    if (this.#options.faults?.includes(number) === false) return
+    this.#label = `fault ${number}`
+    const happened = isDamage(kind) ? this.damage?.happen(kind, this.#label) : kind
     if (happened === undefined) return
     this.counts.set(happened, (this.counts.get(happened) ?? 0) + 1)
-    this.#world.scheduler.tell(`fault: ${happened}`)
+    this.#world.scheduler.tell(() => `fault ${number}: ${happened}`, { machine: '' })
     if (!isDamage(kind)) this.#faults[kind]()
   }
 
@@ -204,7 +211,11 @@ export class Nemesis {
   }
 
   #ofDisks(): Record<FaultOfDisk, () => void> {
-    const node = () => this.#world.node(this.#operator().name)
+    const node = () => {
+      const { name } = this.#operator()
+      this.#world.scheduler.tell(() => `hit by ${this.#label}`, { machine: name })
+      return this.#world.node(name)
+    }
     return {
       'disk stall': () => {
         const forMs = this.#between([50, 12_000])
@@ -291,10 +302,10 @@ export class Nemesis {
   }
 
   #choose(count: number): number {
-    return this.#world.scheduler.choose(count, 'nemesis')
+    return this.#world.scheduler.choose(count, this.#label)
   }
 
   #between(range: readonly [number, number]): number {
-    return this.#world.scheduler.between(range, 'nemesis.value')
+    return this.#world.scheduler.between(range, this.#label)
   }
 }

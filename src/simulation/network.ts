@@ -35,6 +35,7 @@ export class SimulatedCables {
 
   /** Nothing gets from one node to the other; the other direction stays as it is. */
   cut(from: string, to: string): void {
+    this.scheduler.tell(() => `cut off from here: ${to}`, { machine: from })
     this.#cut.add(`${from}>${to}`)
   }
 
@@ -49,6 +50,7 @@ export class SimulatedCables {
   }
 
   heal(): void {
+    if (this.#cut.size > 0) this.scheduler.tell(() => 'all cables are mended', { machine: '' })
     this.#cut.clear()
   }
 

@@ -84,6 +84,10 @@ export class SimulatedProcess implements EventOwner {
     return this.#alive
   }
 
+  get machine(): string {
+    return this.node.name
+  }
+
   get pausedUntilMs(): number {
     return this.node.pausedUntilMs
   }

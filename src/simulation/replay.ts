@@ -3,12 +3,15 @@
 import * as v from 'valibot'
 import { messageOf, QuireError } from '../errors.ts'
 import type { ChoiceLists } from './choices.ts'
+import { faultKinds, type FaultKind } from './nemesis.ts'
 
 /** All that makes a run what it is, beside the code. */
 export interface Plan {
   readonly seed: number
   /** How much of what: milliseconds of faults, clients. What the sizes are, the run knows. */
   readonly sizes: Readonly<Record<string, number>>
+  /** Kinds of faults. Default: by the seed. */
+  readonly kinds?: readonly FaultKind[] | undefined
   /** Numbers of the faults that happen, in the order of time from 0. Default: all. */
   readonly faults?: readonly number[] | undefined
   /** Default: all from the seed. */
@@ -29,14 +32,15 @@ const schema = v.object({
   reason: v.string(),
   seed: count,
   sizes: v.record(v.string(), v.pipe(v.number(), v.minValue(0))),
+  kinds: v.optional(v.array(v.picklist(faultKinds))),
   faults: v.optional(v.array(count)),
   choices: v.optional(v.record(v.string(), v.array(count))),
 })
 
 /** One list of choices a line. */
 export function writeReplay(replay: Replay): string {
-  const { checker, reason, seed, sizes, faults, choices } = replay
-  const facts = Object.entries({ format, checker, reason, seed, sizes, faults })
+  const { checker, reason, seed, sizes, kinds, faults, choices } = replay
+  const facts = Object.entries({ format, checker, reason, seed, sizes, kinds, faults })
   const lines = facts
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(value)}`)

@@ -1,6 +1,7 @@
 // Where checkers put what they find. The first violation is the run's verdict; later ones follow
 // from it, or not: all are kept.
 
+import { Gate } from '../embedded/log/wait.ts'
 import { messageOf, QuireError, type ErrorCode } from '../errors.ts'
 
 export interface Violation {
@@ -21,6 +22,8 @@ export const vague: ReadonlySet<string> = new Set([
 
 export class Report {
   readonly violations: Violation[] = []
+  /** Opens with the first that says what is wrong. */
+  readonly found: Gate = new Gate()
   readonly #nowMs: () => number
 
   constructor(nowMs: () => number) {
@@ -29,6 +32,7 @@ export class Report {
 
   violated(checker: string, reason: string): void {
     this.violations.push({ checker, reason, timeMs: this.#nowMs() })
+    if (!vague.has(checker)) this.found.open()
   }
 
   /** Reports unless it holds. */

@@ -12,6 +12,8 @@ import { hashText, mix, SeededRandom } from './random.ts'
  * Who an event happens to. A dead owner's events are dropped; a paused one's come when it goes on.
  */
 export interface EventOwner {
+  /** Of the machine; empty for whoever acts from outside. */
+  readonly machine: string
   readonly alive: boolean
   readonly pausedUntilMs: number
   /** An error that nobody caught. */
@@ -30,6 +32,18 @@ export interface SchedulerOptions {
   readonly eventsMax?: number | undefined
   /** Called for each event and choice, for people: what happened and when. */
   readonly trace?: ((line: string) => void) | undefined
+  /** Called with what is told: the story of the run. Telling costs nothing when nobody listens. */
+  readonly listen?: ((told: Told) => void) | undefined
+}
+
+/** Something that happened, for people. */
+export interface Told {
+  readonly timeMs: number
+  /** Where; empty: everywhere. */
+  readonly machine: string
+  readonly text: string
+  /** What it is about, in the words of checkers: `ledger 5`. Undefined: about the machine. */
+  readonly about: string | undefined
 }
 
 export class Scheduler {
@@ -41,6 +55,8 @@ export class Scheduler {
   #nowMs = 0
   #events = 0
   #hash = 0
+  /** Where the present event happens. */
+  #machine = ''
   #failure: { error: unknown } | undefined
 
   constructor(options: SchedulerOptions) {
@@ -73,9 +89,14 @@ export class Scheduler {
     this.#note(label, value)
   }
 
-  /** For people who read the trace: not a part of its hash. */
-  tell(line: string): void {
-    this.#options.trace?.(`${this.#nowMs.toFixed(3)} ${line}`)
+  /** For people: not a part of the hash. By default it happens where the present event does. */
+  tell(text: () => string, where: { machine?: string; about?: string | undefined } = {}): void {
+    const { listen, trace } = this.#options
+    if (listen === undefined && trace === undefined) return
+    const { machine = this.#machine, about } = where
+    const told = { timeMs: this.#nowMs, machine, text: text(), about }
+    listen?.(told)
+    trace?.(`${this.#nowMs.toFixed(3)} ${machine}: ${told.text}`)
   }
 
   /** A source of numbers of its own, which is not part of the list of choices. */
@@ -181,6 +202,7 @@ export class Scheduler {
 
   #begin(event: SimulatedEvent<EventOwner>): void {
     this.#nowMs = event.timeMs
+    this.#machine = event.owner.machine
     this.#events += 1
     const eventsMax = this.#options.eventsMax ?? 20_000_000
     if (this.#events > eventsMax) throw stuck(`the run did not end within ${eventsMax} events`)

@@ -27,7 +27,7 @@ export class World {
     this.scheduler = new Scheduler(options)
     this.cables = new SimulatedCables(this.scheduler, (name) => this.#nodes.get(name))
     const fail = (error: unknown): void => this.scheduler.fail(error)
-    this.outside = { alive: true, pausedUntilMs: 0, fail }
+    this.outside = { machine: '', alive: true, pausedUntilMs: 0, fail }
   }
 
   /** The node of that name, made when first asked for. */
@@ -58,6 +58,7 @@ export class World {
   /** The process ends at once. The system keeps what it was given, and closes the connections. */
   kill(name: string): void {
     const node = this.node(name)
+    this.scheduler.tell(() => 'killed', { machine: name })
     this.#end(node, true)
     afterKill(node.disk, this.#choose)
   }
@@ -65,6 +66,7 @@ export class World {
   /** The machine loses its power: what was not synced may be lost, and nobody is told. */
   cutPower(name: string, mode: CrashMode = 'any'): void {
     const node = this.node(name)
+    this.scheduler.tell(() => `power lost, unsynced: ${mode}`, { machine: name })
     this.#end(node, false)
     node.isDark = true
     node.disk = afterPowerLoss(node.disk, mode, this.#choose)
@@ -72,6 +74,7 @@ export class World {
 
   /** Nothing happens on the node for so long; then all that is due, in some order. */
   pause(name: string, forMs: number): void {
+    this.scheduler.tell(() => `paused for ${Math.round(forMs)} ms`, { machine: name })
     this.node(name).pausedUntilMs = this.scheduler.nowMs + forMs
   }
 

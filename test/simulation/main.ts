@@ -1,5 +1,10 @@
-// npm run simulate -- --seed N | --seeds A..B [--canary ID] [--json] [--trace] [--ms N]
-// One line of JSON for each seed; exits with 1 when a checker found something.
+// npm run simulate -- --seed N | --seeds A..B [--ms N] [--jobs N] [--json]
+//                     --replay FILE [--shrink RUNS]
+//                     [--canary ID] [--until] [--times N] [--trace]: in this process, one by one
+// One line of JSON for each seed; exits with 1 when a checker found something. A run that failed is
+// written into a file, and drawn on standard error.
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { canaryOf } from '../canaries/list.ts'
 import { release } from '../canaries/release.ts'
@@ -9,9 +14,15 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string' },
+    replay: { type: 'string' },
+    /** Makes a replay smaller, in at most so many runs. */
+    shrink: { type: 'string' },
+    /** Where runs that failed are written to; searches for canaries write none by themselves. */
+    replays: { type: 'string' },
     canary: { type: 'string' },
     /** Virtual milliseconds of faults. */
     ms: { type: 'string' },
+    jobs: { type: 'string' },
     /** Runs each seed so often. */
     times: { type: 'string', default: '1' },
     /** Ends at the first seed that fails. */
@@ -21,28 +32,45 @@ const { values } = parseArgs({
   },
 })
 
-const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
-if (canary) release(canary)
-const { runSeed } = await import('./run.ts')
-const { vague } = await import('../../src/simulation/report.ts')
-const trace = values.trace ? (line: string) => process.stderr.write(`${line}\n`) : undefined
-const [from = '1', to = from] = (values.seeds ?? values.seed ?? '1').split('..')
-if (!canary) guardGlobals()
-
-let failed = 0
+const { json } = values
+const isSearch = values.canary !== undefined && json
+const replays = values.replays ?? (isSearch ? undefined : 'replays')
 const faultMs = values.ms === undefined ? undefined : Number(values.ms)
-const kinds = canary?.kinds
+const [from = 1, to = from] = (values.seeds ?? values.seed ?? '1').split('..').map(Number)
+const alone = from === to || values.canary !== undefined || values.trace || values.until
+const jobs = Number(values.jobs ?? (alone ? 0 : availableParallelism()))
 
-async function one(seed: number): Promise<boolean> {
-  const { counts, ...result } = await runSeed({ seed, trace, kinds, faultMs })
-  console.log(JSON.stringify(values.json ? result : { ...result, counts }))
-  return result.ok || (canary !== undefined && vague.has(result.checker ?? ''))
-}
-
-for (let seed = Number(from); seed <= Number(to); seed += 1) {
-  for (let time = 0; time < Number(values.times); time += 1) {
-    if (!(await one(seed))) failed += 1
+let ok: boolean
+if (jobs > 0 && values.replay === undefined) {
+  const { runMany } = await import('./many.ts')
+  let next = from
+  const tally = await runMany({
+    next: () => (next <= to ? next++ : undefined),
+    total: to - from + 1,
+    jobs,
+    faultMs,
+    json,
+    replays: replays ?? 'replays',
+  })
+  process.stderr.write(`${tally.coverage}\n${tally.summary}\n`)
+  ok = tally.failed === 0
+} else {
+  const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
+  if (canary) release(canary)
+  else guardGlobals()
+  const here = await import('./here.ts')
+  const say = (line: string) => process.stderr.write(`${line}\n`)
+  const how = { canary, say, trace: values.trace ? say : undefined, json, replays }
+  if (values.replay !== undefined) {
+    const text = readFileSync(values.replay, 'utf8')
+    ok = await here.replay(text, {
+      ...how,
+      file: values.replay,
+      shrink: Number(values.shrink ?? 0),
+    })
+  } else {
+    const { times, until } = values
+    ok = await here.oneByOne({ from, to, times: Number(times), until, faultMs }, how)
   }
-  if (failed > 0 && values.until) break
 }
-process.exitCode = failed > 0 ? 1 : 0
+process.exitCode = ok ? 0 : 1

@@ -7,17 +7,21 @@ import type { Io, Logger } from '../../src/io/index.ts'
 import { connectMetadata } from '../../src/metadata/client/index.ts'
 import type { MetadataStore } from '../../src/metadata/contract.ts'
 import {
+  type ChoiceLists,
   createSimulatedIo,
   createTraceLogger,
   type FaultKind,
   Host,
   Nemesis,
+  type Plan,
   SimulatedCluster,
+  type Told,
   World,
 } from '../../src/simulation/index.ts'
-import { createCheckers, type Checkers } from './checkers/all.ts'
 import { checkError, Report, type Violation } from '../../src/simulation/report.ts'
+import { createCheckers, type Checkers } from './checkers/all.ts'
 import { CrashClones } from './crash-clone.ts'
+import { heard } from './heard.ts'
 import { Life } from './life.ts'
 import { observed } from './observer.ts'
 import { useRegisters } from './registers.ts'
@@ -28,9 +32,17 @@ export interface RunOptions {
   readonly seed: number
   /** Virtual milliseconds of faults. Default: by the seed, 3,000 to 28,000. */
   readonly faultMs?: number | undefined
+  /** Machines with clients on them. Default 3. */
+  readonly clients?: number | undefined
   readonly kinds?: readonly FaultKind[] | undefined
+  /** Numbers of the faults that happen. Default: all. */
+  readonly faults?: readonly number[] | undefined
+  /** Choices to take again. */
+  readonly choices?: ChoiceLists | undefined
   /** Called with each line of the trace. */
   readonly trace?: ((line: string) => void) | undefined
+  /** Called with what happens, for people. */
+  readonly listen?: ((told: Told) => void) | undefined
 }
 
 export interface RunResult {
@@ -52,8 +64,17 @@ const clientMachines = ['k1', 'k2', 'k3'] as const
 const livenessMs = 240_000
 
 export async function runSeed(options: RunOptions): Promise<RunResult> {
+  const { result } = await runWhole(options)
+  return result
+}
+
+/** With what it takes to run it again, and how many faults there were. */
+export async function runWhole(
+  options: RunOptions,
+): Promise<{ result: RunResult; plan: Plan; faults: number }> {
   const run = new Run(options)
-  return run.result(await run.whole())
+  const result = run.result(await run.whole())
+  return { result, plan: run.plan, faults: run.faults }
 }
 
 class Run {
@@ -67,15 +88,18 @@ class Run {
   readonly #hosts: Host[]
   readonly #nemesis: Nemesis
   readonly #settings: Partial<ClientSettings>
+  readonly #faultMs: number
   #stopping = false
 
   constructor(options: RunOptions) {
-    const { seed, trace } = options
     this.#options = options
-    this.world = new World({ seed, trace, eventsMax: 3_000_000 })
+    this.world = new World({ ...options, eventsMax: 3_000_000 })
     const { scheduler } = this.world
+    this.#faultMs = options.faultMs ?? 3000 + scheduler.choose(25_000, 'run.faults')
     this.report = new Report(() => scheduler.nowMs)
-    this.checkers = createCheckers(this.report, () => this.#nemesis.damage)
+    const checkers = createCheckers(this.report, () => this.#nemesis.damage)
+    const isHeard = options.listen !== undefined || options.trace !== undefined
+    this.checkers = isHeard ? heard(checkers, this.world) : checkers
     this.#clones = new CrashClones(this.world, this.report)
     const promised = (bookie: string) => this.#promised(bookie)
     const parts = { ...this.checkers, promised, now: () => scheduler.events }
@@ -92,23 +116,37 @@ class Run {
       },
       connect: this.#settings,
     })
-    this.#hosts = clientMachines.map((machine) => {
+    const clients = clientMachines.slice(0, options.clients)
+    this.#hosts = clients.map((machine) => {
       const live = (lives: () => boolean) => this.#live(machine, lives)
       return new Host({ world: this.world, machine, restartMs: [1, 4000], live })
     })
     this.#nemesis = new Nemesis({
       cluster: this.cluster,
-      clients: () => clientMachines,
+      clients: () => clients,
       killClient: (name) => this.#hostOf(name)?.kill(),
       mayForget: (machine, records) =>
         this.checkers.budget.mayForget(machine, records, this.checkers),
-      ...(options.kinds && { kinds: options.kinds }),
+      kinds: options.kinds,
+      faults: options.faults,
     })
+  }
+
+  /** What it takes to do the same again, as far as it went. */
+  get plan(): Plan {
+    const { seed, kinds, faults } = this.#options
+    const { choices } = this.world.scheduler
+    const sizes = { faultMs: this.#faultMs, clients: this.#hosts.length }
+    return { seed, sizes, kinds, faults, choices }
+  }
+
+  get faults(): number {
+    return this.#nemesis.faults
   }
 
   async whole(): Promise<Violation | undefined> {
     try {
-      await this.world.settle(this.#phases(), 3_600_000)
+      await this.world.settle(Promise.race([this.#phases(), this.report.found.wait()]))
     } catch (error) {
       checkError(this.report, error, 'the run')
       if (this.report.verdict === undefined) this.report.violated('run', String(error))
@@ -129,12 +167,11 @@ class Run {
     while (this.checkers.ackQuorumSize === 2 && !begun()) await this.world.pass(10)
     for (const host of this.#hosts) host.start()
     for (const operator of this.cluster.operators) this.#workOn(operator)
-    const faultMs = this.#options.faultMs ?? 3000 + scheduler.choose(25_000, 'run.faults')
-    await this.#nemesis.run(faultMs)
-    scheduler.tell('healed')
+    await this.#nemesis.run(this.#faultMs)
+    scheduler.tell(() => 'all is whole again', { machine: '' })
     await this.world.pass(scheduler.between([0, 5000], 'run.healed'))
     await this.#stop()
-    if (this.report.named === undefined) await verify(this)
+    await verify(this)
   }
 
   #promised(bookie: string): void {
@@ -215,7 +252,6 @@ class Run {
     const waiting = () => this.#lives.filter(({ alive }) => alive).flatMap((l) => l.waitingFor)
     while (waiting().length > 0 && scheduler.nowMs < endMs) {
       await this.world.pass(100)
-      if (this.report.named !== undefined) return
     }
     const stuck = waiting()
     if (stuck.length > 0) {
@@ -245,9 +281,7 @@ class Run {
   }
 
   #logger(machine: string): Logger {
-    const { scheduler } = this.world
-    const traced = this.#options.trace !== undefined
-    return createTraceLogger(machine, traced ? (line) => scheduler.tell(line) : undefined)
+    return createTraceLogger(machine, this.world)
   }
 }
 

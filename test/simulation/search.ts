@@ -22,15 +22,24 @@ export interface Search {
 
 /** The lines of a process of its own; a status other than 0 says only that a seed failed. */
 export async function simulateElsewhere(...args: string[]): Promise<RunResult[]> {
+  const { results } = await runMain(args)
+  return results
+}
+
+/** With what it wrote to standard error. */
+export async function runMain(
+  args: readonly string[],
+): Promise<{ results: RunResult[]; stderr: string }> {
   const run = promisify(execFile)(process.execPath, [main, '--json', ...args], {
     maxBuffer: 2 ** 26,
   })
-  const { stdout } = await run.catch((error: { code: unknown; stdout: string }) => {
-    if (error.code !== 1) throw error
+  const failed = (error: { code: unknown; stdout: string; stderr: string }) => {
+    if (error.code !== 1 || error.stdout === '') throw error
     return error
-  })
+  }
+  const { stdout, stderr } = await run.catch(failed)
   const lines = stdout.trim().split('\n')
-  return lines.map((line) => JSON.parse(line))
+  return { results: lines.map((line) => JSON.parse(line)), stderr }
 }
 
 export async function search(canary: string, seeds: readonly [number, number]): Promise<Search> {

@@ -1,0 +1,22 @@
+// A process that runs the seeds it is sent, one at a time; a run that failed it writes down and
+// draws.
+import { join } from 'node:path'
+import { pictureOf, save } from './failures.ts'
+import { guardGlobals } from './guard.ts'
+import type { Asked, Outcome } from './pool.ts'
+import { runWhole } from './run.ts'
+
+guardGlobals()
+
+async function outcomeOf({ seed, faultMs, replays }: Asked): Promise<Outcome> {
+  const { result, plan } = await runWhole({ seed, faultMs })
+  const outcome = { result, faultMs: plan.sizes['faultMs'] ?? 0 }
+  if (result.ok) return outcome
+  const file = join(replays, `seed-${seed}.json`)
+  save(plan, result, file)
+  return { ...outcome, file, picture: await pictureOf(plan) }
+}
+
+process.on('message', (asked: Asked) => {
+  void outcomeOf(asked).then((outcome) => process.send?.(outcome))
+})
