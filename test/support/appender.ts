@@ -1,9 +1,12 @@
-// A program of its own: `node appender.ts URI` appends to a log and reads each record back, until
-// its input ends; then it prints when each record was there, as JSON.
+// A program of its own: `node appender.ts URI FILE` appends to a log and reads each record back,
+// until its input ends. For each record that was there FILE grows by a byte: so also somebody who
+// can only look, whose thread is blocked, sees it go on.
+import { appendFileSync } from 'node:fs'
 import { connect } from '../../src/index.ts'
 import { quiet } from './quiet.ts'
 
-const client = await connect(process.argv[2] ?? '', { logger: quiet })
+const [uri = '', file = ''] = process.argv.slice(2)
+const client = await connect(uri, { logger: quiet })
 const log = await client.log('appender')
 const writer = await log.acquire()
 const state = { stopped: false }
@@ -11,13 +14,11 @@ process.stdin.on('end', () => {
   state.stopped = true
 })
 process.stdin.resume()
-process.stdout.write('appending\n')
-const timesMs: number[] = []
-while (!state.stopped) {
-  const position = await writer.append(Buffer.from(`record ${timesMs.length}`))
+for (let count = 0; !state.stopped; count++) {
+  const position = await writer.append(Buffer.from(`record ${count}`))
   for await (const { bytes } of log.read({ from: position })) {
-    if (bytes.toString() === `record ${timesMs.length}`) timesMs.push(Date.now())
+    if (bytes.toString() === `record ${count}`) appendFileSync(file, '.')
   }
+  if (count === 0) process.stdout.write('appending\n')
 }
 await client.close()
-process.stdout.write(`${JSON.stringify(timesMs)}\n`)
