@@ -111,8 +111,20 @@ async function makeDirectory(path: string): Promise<void> {
   if (missing.length === 0) await attempt(path, 'use as a directory', () => readdir(path))
   await syncParent(next)
   for (const name of missing) {
-    await attempt(name, 'create', () => mkdir(name, { mode: directoryMode, recursive: true }))
+    await attempt(name, 'create', () => makeOne(name))
     await syncDirectory(dirname(name))
+  }
+}
+
+/**
+ * Another process may make it at the same time. Not with `recursive`: where the system takes no
+ * directory at all, as in /proc, Node tries that for ever.
+ */
+async function makeOne(name: string): Promise<void> {
+  try {
+    await mkdir(name, { mode: directoryMode })
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error
   }
 }
 

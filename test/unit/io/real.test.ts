@@ -108,6 +108,7 @@ t.test('errors of the system have their codes, and sentences that say what to do
   const facts = { writtenBytes: 0, path: '/dev/full' }
   await t.rejects(full.write(new Uint8Array(10), 0), { code: 'QUIRE_DISK_FULL', facts })
   await full.close()
+  await t.rejects(files.makeDirectory('/proc/quire/journal'), { code: 'QUIRE_DIRECTORY_MISSING' })
   // The system refuses to sync a device.
   const device = await files.open('/dev/null', 'write')
   await t.rejects(device.datasync(), { code: 'QUIRE_FSYNC_FAILED', message: /end this process/ })
