@@ -280,8 +280,10 @@ class Recovery implements ReplySink, PipelineOwner {
       for await (const entry of new RangeRead(source, range).entries(signal)) {
         lengthBytes = entry.lengthBytes
       }
-    } catch {
-      lengthBytes = undefined // Unknown: the recovery fails, and may be tried again.
+    } catch (error) {
+      const facts = { ledgerId: String(identity.ledgerId), entryId, err: error }
+      parts.logger.warn(facts, 'the last entry cannot be read: the recovery fails for now')
+      lengthBytes = undefined
     }
     onMeasured(this.#state, lengthBytes)
     this.#moved.open()

@@ -83,6 +83,7 @@ async function writeToLedger(
     await verify(ledgers, { ...stored, ...snapshot.header }, call)
     return stored
   } catch (error) {
+    // The first error says why. A ledger that stays is an orphan of its log, and collected as such.
     await writer.close().catch(() => undefined)
     await ledgers.delete(writer.ledgerId).catch(() => undefined)
     throw error

@@ -335,7 +335,7 @@ export class Replica {
         logger.warn({ log: name, err: error }, 'following the log is tried again')
       }
       delayMs = this.#state.position > before ? 10 : Math.min(delayMs * 2, 5000)
-      await pause(this.#log.parts, delayMs, signal).catch(() => undefined)
+      await pause(this.#log.parts, delayMs, signal).catch(() => undefined) // Ended by it alone.
     }
   }
 
