@@ -136,7 +136,7 @@ function parse<T>(schema: v.GenericSchema<unknown, T>, options: Handed): T {
   if (result.success) return result.output
   const [issue] = result.issues
   const path = v.getDotPath(issue) ?? ''
-  const known = optionNames.includes(path)
+  const known = optionNames.includes(path.split('.')[0] ?? '')
   const hint = known ? `option ${path}: ${issue.message}` : `unknown option ${path}${nearest(path)}`
   throw new QuireError('QUIRE_BAD_OPTION', hint, { facts: { option: path } })
 }

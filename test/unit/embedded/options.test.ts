@@ -50,6 +50,7 @@ t.test('what is wrong is named', (t) => {
   })
   t.throws(bad({ dir: 5 }), { message: /option dir/ })
   t.throws(bad({ dir: '' }), { message: 'option dir: it is empty' })
+  t.throws(bad({ dir: 'x', ledgers: ['y', ''] }), { message: 'option ledgers.1: it is empty' })
   for (const same of [{ journal: '/a/' }, { ledgers: ['/b', '/a/../a'] }]) {
     t.throws(bad({ dir: '/a', ...same }), { message: /own directory/, facts: { option: 'dir' } })
   }
