@@ -27,11 +27,14 @@ export interface ClusterOptions {
   readonly logger: (machine: string) => Logger
   /** Applied to what a node's thread is given. */
   readonly wrapNodeIo?: WrapIo
+  /** Applied to what a node's process is given, beside that thread. */
+  readonly wrapProcessIo?: WrapIo
   /** Milliseconds that the operator lets pass before a node that ended is started again. */
   readonly restartMs?: readonly [number, number]
 }
 
 const port = 3181
+const asItIs: WrapIo = (io) => io
 
 export class SimulatedCluster {
   readonly world: World
@@ -72,8 +75,8 @@ export class SimulatedCluster {
   }
 
   #open(name: string): Promise<Node> {
-    const { world, logger, wrapNodeIo, open } = this.#options
-    const wrap = wrapNodeIo ?? ((io: Io) => io)
+    const { world, logger, open } = this.#options
+    const { wrapNodeIo: wrap = asItIs, wrapProcessIo = asItIs } = this.#options
     const programs = {
       'embedded/node-thread': (...[thread, io]: Parameters<typeof run>) =>
         run(thread, wrap(io, name)),
@@ -81,7 +84,7 @@ export class SimulatedCluster {
     const io = createSimulatedIo(world, name, { programs })
     const metadata = name === this.nodes[0] ? undefined : this.uri
     const options = { dir: '/data', listen: `${name}:${port}`, insecure: true, metadata, ...open }
-    return openWith({ io, logger: logger(name) }, options)
+    return openWith({ io: wrapProcessIo(io, name), logger: logger(name) }, options)
   }
 }
 

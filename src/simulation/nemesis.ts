@@ -66,8 +66,12 @@ export const faultKinds: readonly FaultKind[] = [
   ...damageKinds,
 ]
 
-const isDamage = (kind: FaultKind): kind is DamageKind =>
+export const isDamage = (kind: FaultKind): kind is DamageKind =>
   damageKinds.some((damage) => damage === kind)
+
+/** Whether a disk may be damaged: of what was acknowledged there is a whole copy elsewhere. */
+export const hasCopies = (cluster: Pick<SimulatedCluster, 'nodes'>): boolean =>
+  cluster.nodes.length > 2
 
 const crashModes = ['any', 'none', 'all', 'prefix', 'subset', 'any'] as const
 
@@ -140,10 +144,10 @@ export class Nemesis {
     }
   }
 
-  /** Each one with a chance; damage in a part of the worlds only. */
+  /** Each one with a chance; damage in a part of the worlds only, where there are other copies. */
   #someKinds(): FaultKind[] {
     const { scheduler } = this.#world
-    const withDamage = scheduler.choose(3, 'swarm.damage') === 0
+    const withDamage = scheduler.choose(3, 'swarm.damage') === 0 && hasCopies(this.#options.cluster)
     return faultKinds.filter((kind) => {
       if (isDamage(kind) && !withDamage) return false
       return scheduler.choose(3, 'swarm') === 0

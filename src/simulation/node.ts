@@ -154,13 +154,13 @@ export function simulatedClock(task: SimulatedProcess): Clock {
   }
 }
 
-export function simulatedTimers(task: SimulatedProcess): Timers {
+export function simulatedTimers(task: SimulatedProcess, label: string = 'timer'): Timers {
   const { scheduler, clockFaults } = task.node
   return {
     // As Node's timers, which count from when the loop last looked at the clock: a moment early.
     after: (delayMs, call) => {
       const afterMs = Math.max(1, delayMs) - scheduler.between([0, 1], 'timer.early')
-      return scheduler.schedule(task, afterMs / (1 + clockFaults.drift), { label: 'timer', call })
+      return scheduler.schedule(task, afterMs / (1 + clockFaults.drift), { label, call })
     },
     soon: (call) => {
       scheduler.soon(task, { label: 'soon', call })
@@ -168,7 +168,7 @@ export function simulatedTimers(task: SimulatedProcess): Timers {
   }
 }
 
-export function randomFrom(source: SeededRandom): Random {
+export function randomFrom(source: Pick<SeededRandom, 'below'>): Random {
   const bytes = (count: number) =>
     Buffer.from(Array.from({ length: count }, () => source.below(256)))
   return {

@@ -89,3 +89,9 @@ export function checkError(report: Report, error: unknown, doing: string): void 
   const checker = code === 'QUIRE_STATE_DIVERGED' ? 'state equality' : 'errors'
   report.violated(checker, `${doing}: ${code}: ${messageOf(error)}${cause}${stack}`)
 }
+
+/** Whether an error leaves it open that the call has taken effect, or will. */
+export function mayHaveEffect(error: unknown): boolean {
+  const open = ['QUIRE_OUTCOME_UNKNOWN', 'QUIRE_SESSION_GONE', 'QUIRE_ABORTED'] as const
+  return open.some((code) => QuireError.is(error, code))
+}

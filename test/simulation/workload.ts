@@ -8,7 +8,7 @@ import type { Checkers } from './checkers/all.ts'
 import type { CommandChecker } from './checkers/commands.ts'
 import type { LedgerChecker } from './checkers/ledgers.ts'
 import type { LogChecker } from './checkers/logs.ts'
-import { checkError } from '../../src/simulation/report.ts'
+import { checkError, mayHaveEffect } from '../../src/simulation/report.ts'
 import type { Life } from './life.ts'
 import { databaseOf, machine } from './states.ts'
 
@@ -169,15 +169,9 @@ async function appendRecord(life: Life, checker: LogChecker, writer: LogWriter):
     const position = await life.during('a record is appended', () => writer.append(payload))
     checker.acked(position, payload, writer.epoch)
   } catch (error) {
-    if (!mayBeDone(error)) checker.refused(payload)
+    if (!mayHaveEffect(error)) checker.refused(payload)
     checkError(life.report, error, 'append to a log')
   }
-}
-
-/** Whether an error leaves it open that the call has taken effect, or will. */
-function mayBeDone(error: unknown): boolean {
-  const open = ['QUIRE_OUTCOME_UNKNOWN', 'QUIRE_SESSION_GONE', 'QUIRE_ABORTED'] as const
-  return open.some((code) => QuireError.is(error, code))
 }
 
 /** Follows a log from somewhere. */
@@ -283,7 +277,7 @@ async function executeOne(life: Life, checker: CommandChecker, state: State): Pr
     const place = await life.during(`${command} is executed`, () => state.execute(command))
     checker.answered(command, place)
   } catch (error) {
-    if (!mayBeDone(error)) checker.refused(command)
+    if (!mayHaveEffect(error)) checker.refused(command)
     checkError(life.report, error, `execution of ${command}`)
   }
 }
