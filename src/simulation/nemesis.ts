@@ -21,7 +21,7 @@ export interface NemesisOptions {
   /** Numbers of the faults that happen, in the order of time from 0. Default: all. */
   readonly faults?: readonly number[] | undefined
   /** Mean time between two faults. Default: by the seed. */
-  readonly everyMs?: number
+  readonly everyMs?: number | undefined
   /** Whether a disk may lose these records in a way that no node can notice. Default: never. */
   readonly mayForget?: (machine: string, records: readonly StoredRecord[]) => boolean
 }
@@ -42,6 +42,7 @@ const faultsOfNetwork = [
   'cut between two',
   'reset',
   'slow network',
+  'flaky network',
 ] as const
 const faultsOfDisks = [
   'disk stall',
@@ -210,6 +211,11 @@ export class Nemesis {
         cables.faults.latencyMs = [0.1, this.#between([5, 400])]
         cables.faults.reset = this.#choose(2) === 0 ? 0 : 0.002
         this.#endLater([100, 8000], () => Object.assign(cables.faults, defaultNetworkFaults()))
+      },
+      // Connections are lost all the time.
+      'flaky network': () => {
+        cables.faults.reset = this.#between([0.002, 0.05])
+        this.#endLater([50, 4000], () => (cables.faults.reset = 0))
       },
     }
   }

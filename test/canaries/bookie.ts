@@ -1,12 +1,19 @@
 // Mistakes of bookies: what is durable when, and what is answered.
 
-import type { Canary } from './canary.ts'
+import type { Canary, Runs } from './canary.ts'
+
+const powerCuts: Runs = {
+  areas: ['ledgers'],
+  kinds: ['power cut', 'power cut of all', 'slow disk', 'kill of a client'],
+  everyMs: 200,
+  faultMs: 3000,
+}
 
 export const bookieCanaries: readonly Canary[] = [
   {
     id: '16',
     what: 'acknowledgement before the fsync',
-    seed: 1,
+    runs: powerCuts,
     edits: {
       'bookie/journal/journal.ts': [
         [
@@ -20,7 +27,7 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: '17',
     what: 'a fence is answered before it is durable',
-    kinds: ['power cut', 'power cut of all', 'slow disk'],
+    runs: powerCuts,
     edits: {
       'bookie/server/connection.ts': [
         [
@@ -38,7 +45,7 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: '21',
     what: 'records of a recycled segment are not told apart by a seed',
-    kinds: ['power cut', 'power cut of all', 'slow disk'],
+    runs: powerCuts,
     edits: {
       'bookie/journal/format.ts': [
         ['return (seed ^ (at >>> 3)) >>> 0', 'return (0 * seed + (at >>> 3)) >>> 0'],

@@ -1,21 +1,26 @@
 // A mistake that the checkers must find (semantics G10): changes of the source that are made when a
 // run's modules are loaded. Production code carries nothing of them.
 
-import type { FaultKind } from '../../src/simulation/index.ts'
+import type { RunOptions } from '../simulation/run.ts'
 
 export type Edit = readonly [from: string, to: string]
+
+export type Runs = Pick<
+  RunOptions,
+  'areas' | 'clients' | 'everyMs' | 'faultMs' | 'kinds' | 'nodes' | 'patience'
+>
 
 export interface Canary {
   readonly id: string
   readonly what: string
   /** By file, below src. Each must match exactly once, or the canary is out of date. */
   readonly edits: Readonly<Record<string, readonly Edit[]>>
-  /** Faults that bring it out. Default: all, a part of them in each run. */
-  readonly kinds?: readonly FaultKind[]
-  /** The first seed that caught it when it was last searched for: where the next look begins. */
+  /** Runs that bring it out, of those that seeds give. Default: all. */
+  readonly runs?: Runs
+  /** The seed that caught it when it was last searched for: where the next look begins. */
   readonly seed?: number
-  /** Virtual milliseconds of faults in each run. */
-  readonly faultMs?: number
+  /** Takes more than 500 seeds: searched for in up to 5,000. */
+  readonly isRare?: boolean
 }
 
 /** A mistake that today's code has no place for. */

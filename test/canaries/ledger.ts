@@ -1,12 +1,28 @@
 // Mistakes of writers and recoverers of ledgers.
 
-import type { Canary } from './canary.ts'
+import type { Canary, Runs } from './canary.ts'
+
+/** Ensembles that change all the time, since answers come late. */
+const changes: Runs = {
+  areas: ['ledgers'],
+  kinds: ['slow network', 'kill of a client', 'disk stall'],
+  everyMs: 300,
+  faultMs: 3000,
+  nodes: 5,
+  patience: 'least',
+}
+/** Recoveries at once, and of ledgers whose bookies are gone or cannot be reached. */
+const recoveries: Runs = {
+  ...changes,
+  kinds: ['kill', 'kill of a client', 'cut between two', 'slow network', 'flaky network'],
+  everyMs: 200,
+}
 
 export const ledgerCanaries: readonly Canary[] = [
   {
     id: '1',
     what: 'recovery reads unfenced',
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
+    runs: recoveries,
     edits: {
       'replication/ledger-recovery.ts': [
         [
@@ -19,7 +35,7 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '2',
     what: 'coverage needs one reply less',
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
+    runs: recoveries,
     edits: {
       'replication/core/quorum.ts': [
         [
@@ -32,7 +48,7 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '3',
     what: 'negatives threshold Qw - Qa',
-    seed: 1,
+    runs: recoveries,
     edits: {
       'replication/core/quorum.ts': [
         [
@@ -45,7 +61,7 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '4',
     what: 'timeout counted as negative',
-    kinds: ['pause', 'disk stall', 'cut between two', 'kill of a client', 'kill'],
+    runs: recoveries,
     edits: {
       'replication/ledger-recovery.ts': [
         [
@@ -58,7 +74,7 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '5',
     what: 'floor of the last add confirmed omitted',
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
+    runs: recoveries,
     edits: {
       'replication/core/recovery.ts': [
         [
@@ -71,7 +87,7 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '7',
     what: 'the closing write of a recovery ignores what is there',
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
+    runs: recoveries,
     edits: {
       'replication/core/metadata-update.ts': [
         [
@@ -84,7 +100,8 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '8',
     what: 'the scan goes on while a change of the ensemble is in flight',
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
+    runs: changes,
+    seed: 3,
     edits: {
       'replication/core/writer.ts': [
         ['while (!state.gated && state.lac < state.lap', 'while (state.lac < state.lap'],
@@ -94,18 +111,24 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '10',
     what: 'late answers of a replaced bookie are counted',
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
+    runs: changes,
     edits: {
       'replication/core/writer.ts': [
         ['if (batch.generations[i] !== state.generations[index]) continue // W2', ''],
+      ],
+      'replication/add-pipeline.ts': [
+        [
+          '      link?.connection.detach(this.#txnHigh, link)\n      this.#attach',
+          '      this.#attach',
+        ],
       ],
     },
   },
   {
     id: '12',
     what: 'acknowledgements out of order',
+    runs: changes,
     seed: 1,
-    kinds: ['kill', 'cut between two', 'disk stall', 'pause', 'slow network'],
     edits: {
       'replication/core/writer.ts': [
         [
@@ -113,6 +136,108 @@ export const ledgerCanaries: readonly Canary[] = [
             'if (popcount',
           'const members = (state.acked[slotOf(state, state.lap)] ?? 0)\n      if (popcount',
         ],
+      ],
+    },
+  },
+  {
+    id: '6',
+    what: 'recovery records its replacements before it closes the ledger',
+    runs: recoveries,
+    edits: {
+      'replication/core/recovery.ts': [['    local: true,', '    local: false,']],
+      'replication/ledger-recovery.ts': [
+        [
+          'import { beginRecovery, endRecovery, lastFragment }',
+          'import { beginRecovery, endRecovery, ensembleChange, lastFragment }',
+        ],
+        [
+          "  change(): void {\n    invariant(false, 'a recovery keeps its replacements to itself " +
+            "until it closes the ledger')\n  }",
+          `  change(change) {
+    const { parts, identity } = this.#options
+    const early = (current) => {
+      if (current.state === 'closed') return { type: 'refused', reason: 'closed' }
+      const verdict = ensembleChange(change)({ ...current, state: 'open' })
+      if (verdict.type !== 'write') return verdict
+      return { type: 'write', metadata: { ...verdict.metadata, state: 'in-recovery' } }
+    }
+    const { ledgerId } = identity
+    const timeoutMs = parts.options.quorumTimeoutMs
+    updateMetadata(parts, { ledgerId, current: this.#metadata, change: early, timeoutMs }).then(
+      (outcome) => {
+        if (outcome.type === 'refused') this.failed(0)
+        else this.#pipeline.changed(lastFragment(outcome.current.value).ensemble)
+      },
+      () => this.failed(0),
+    )
+  }`,
+        ],
+      ],
+    },
+  },
+  {
+    id: '9',
+    what: 'the scan runs before the acknowledgements of replaced members are all unset',
+    runs: changes,
+    edits: {
+      'replication/core/writer.ts': [
+        [
+          'state.acked[slot] = (state.acked[slot] ?? 0) & ~replaced\n',
+          'state.acked[slot] = (state.acked[slot] ?? 0) & ~replaced\n    scan(state)\n',
+        ],
+      ],
+    },
+  },
+  {
+    id: '11',
+    what: 'a new fragment begins behind the last entry that was sent',
+    runs: changes,
+    seed: 1,
+    edits: {
+      'replication/core/writer.ts': [
+        [
+          '{ firstEntryId: state.lac + 1, replacements, holes }',
+          '{ firstEntryId: state.lap + 1, replacements, holes }',
+        ],
+      ],
+    },
+  },
+  {
+    id: '13',
+    what: 'a change whose answer was lost is made a second time',
+    runs: recoveries,
+    edits: {
+      'replication/core/metadata-update.ts': [
+        [
+          '({ index, failed }) => last.ensemble[index] === failed,',
+          '({ index, failed, bookieId }) => [failed, bookieId].includes(last.ensemble[index]),',
+        ],
+      ],
+    },
+  },
+  {
+    id: '51',
+    what: 'recovery closes a ledger without writing again what it found',
+    runs: recoveries,
+    edits: {
+      'replication/core/recovery.ts': [
+        [
+          'const entryId = append(writer, entry.payloadBytes)',
+          'const entryId = (writer.lac = writer.lap = writer.lac + 1)\n    ' +
+            'writer.head = entryId + 1',
+        ],
+        ['    effects.copies.push(entryId)\n', ''],
+      ],
+    },
+  },
+  {
+    id: '52',
+    what: 'the last entry that a bookie holds is taken for confirmed',
+    runs: changes,
+    edits: {
+      'replication/confirmed.ts': [
+        ['import { entryLac, lacPacketLac', 'import { entryIdOf, lacPacketLac'],
+        ['entryLac(bytes, secondStart)', 'entryIdOf(bytes, secondStart)'],
       ],
     },
   },

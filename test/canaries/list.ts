@@ -4,9 +4,15 @@ import { bookieCanaries } from './bookie.ts'
 import type { Canary, ToCome } from './canary.ts'
 import { ledgerCanaries } from './ledger.ts'
 import { logCanaries } from './log.ts'
+import { metadataCanaries } from './metadata.ts'
 import { planted } from './planted.ts'
 
-export const canaries: readonly Canary[] = [...ledgerCanaries, ...bookieCanaries, ...logCanaries]
+export const canaries: readonly Canary[] = [
+  ...ledgerCanaries,
+  ...bookieCanaries,
+  ...logCanaries,
+  ...metadataCanaries,
+]
 
 export const toCome: readonly ToCome[] = [
   {

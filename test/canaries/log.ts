@@ -1,29 +1,42 @@
 // Mistakes of named logs, and of replicated states that live on them.
 
-import type { Canary } from './canary.ts'
+import type { Canary, Runs } from './canary.ts'
+
+const faults = [
+  'kill',
+  'kill of a client',
+  'pause of a client',
+  'clock jump',
+  'cut between two',
+  'disk stall',
+  'slow network',
+  'flaky network',
+] as const
+const logs: Runs = { areas: ['logs'], kinds: faults, everyMs: 400, faultMs: 3000 }
+const states: Runs = { ...logs, areas: ['states'] }
 
 export const logCanaries: readonly Canary[] = [
   {
     id: '41',
     what: 'an owner serves before the record names its segment',
+    runs: logs,
+    seed: 1,
     edits: {
       'embedded/log/acquire.ts': [
         [
           'const { outcome, record: named } = await orAborted(work, signal)',
-          "work.catch(() => undefined)\n    const outcome = { type: 'write' as string, epoch: 0 }",
+          `work.catch(() => undefined)
+    const outcome = { type: 'write' }
+    const unwritten = appendSegment(record, segment)
+    const named = unwritten.type === 'write' ? unwritten.record : record`,
         ],
-        [
-          'firstPosition: firstPositionOf(named, ledger.ledgerId)',
-          'firstPosition: endOf(record) ?? 0',
-        ],
-        ['timeMs: named.lastTimeMs', 'timeMs: record.lastTimeMs'],
       ],
     },
   },
   {
     id: '45',
     what: 'the table of sessions is not in the snapshot',
-    seed: 1,
+    runs: states,
     edits: {
       'snapshot/memory-state.ts': [
         [
@@ -36,11 +49,114 @@ export const logCanaries: readonly Canary[] = [
   {
     id: '47',
     what: 'a writer goes on after a failure',
+    runs: logs,
     edits: {
       'embedded/log/writer.ts': [
         [
           '.catch((error: unknown) => this.#fail(error))\n    }\n    if (this.#rollIsDue())',
           '.catch(() => this.#acknowledged(entry))\n    }\n    if (this.#rollIsDue())',
+        ],
+      ],
+    },
+  },
+  {
+    id: '42',
+    what: 'changes of a log are made whoever owns it',
+    runs: logs,
+    seed: 1,
+    edits: {
+      'embedded/log/core/log-record.ts': [
+        [
+          "if (record.ownerEpoch !== segment.epoch) return { type: 'lost', epoch: record.ownerEpoch }",
+          '',
+        ],
+        ["if (record.ownerEpoch !== epoch) return { type: 'lost', epoch: record.ownerEpoch }", ''],
+      ],
+    },
+  },
+  {
+    id: '43',
+    what: 'of two segments only the last is fenced: the one before is left open by a roll',
+    runs: logs,
+    seed: 2,
+    edits: {
+      'embedded/log/writer.ts': [
+        [
+          'const end = await this.#endSegment()\n      const segment',
+          `const end = {
+        ledgerId: this.#ledger.ledgerId,
+        endPosition: this.#batcher.sentPosition,
+        timeMs: this.#timeMs,
+      }
+      const segment`,
+        ],
+      ],
+    },
+  },
+  {
+    id: '44',
+    what: 'a log is truncated before the snapshot is published',
+    runs: states,
+    edits: {
+      'embedded/log/log.ts': [
+        [
+          '    const { outcome, record } = await this.#parts.store.change((record) => {',
+          '    await this.truncate(snapshot.position, options)\n    ' +
+            'const { outcome, record } = await this.#parts.store.change((record) => {',
+        ],
+      ],
+    },
+  },
+  {
+    id: '46',
+    what: 'sessions end by the clock of each replica',
+    runs: states,
+    edits: {
+      'embedded/replica/replica.ts': [
+        [
+          'return await this.#state.apply(batch)',
+          'const timeMs = Math.floor(this.#log.parts.clock.wallMs())\n      ' +
+            'return await this.#state.apply({ ...batch, timeMs })',
+        ],
+      ],
+    },
+  },
+  {
+    id: '50',
+    what: 'what was applied and how far are stored one after the other',
+    runs: states,
+    edits: {
+      'snapshot/sqlite-state.ts': [
+        [
+          '        this.#persist(tx)\n        return answers\n      })',
+          `        return answers
+      }).then(async (answers) => {
+        await this.#store.transact((tx) => this.#persist(tx))
+        return answers
+      })`,
+        ],
+      ],
+    },
+  },
+  {
+    id: '55',
+    what: 'linearizable questions are answered without a barrier',
+    runs: states,
+    edits: {
+      'embedded/replica/replicas.ts': [
+        ["if (consistency === 'linearizable') await replica.barrier({ signal })", ''],
+      ],
+    },
+  },
+  {
+    id: '56',
+    what: 'a command that comes again is applied again',
+    runs: states,
+    edits: {
+      'snapshot/sessions.ts': [
+        [
+          "return result ? { type: 'again', result } : { type: 'apply' }",
+          "return { type: 'apply' }",
         ],
       ],
     },

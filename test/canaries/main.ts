@@ -1,22 +1,24 @@
-// npm run canaries [-- ID …] [--seeds 100] [--json]: searches for each mistake, and says which
-// checker named it. Exits with 1 when one was not found.
+// npm run canaries [-- ID …] [--json]: makes each mistake and runs the seed that last caught it, and
+// a few more when the code has changed since. Exits with 1 when one is not named by a checker.
 import { parseArgs } from 'node:util'
-import { canaries } from './list.ts'
-import { search } from '../simulation/search.ts'
+import { canaries, canaryOf, toCome } from './list.ts'
+import { lineOf, lineToCome, tableOf } from './report.ts'
+import { onAllCores, searchFor, seedsFromLast, type Found } from './search.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seeds: { type: 'string', default: '100' }, json: { type: 'boolean', default: false } },
+  options: { json: { type: 'boolean', default: false } },
 })
 
-const wanted = canaries.filter(({ id }) => positionals.length === 0 || positionals.includes(id))
-let missed = 0
-for (const { id, what } of wanted) {
-  const found = await search(id, [1, Number(values.seeds)])
-  if (!found.caught) missed += 1
-  const how = found.caught
-    ? `${found.seeds} seeds, ${found.checker}`
-    : `not in ${found.seeds} seeds`
-  console.log(values.json ? JSON.stringify(found) : `${id.padStart(3)} ${what}: ${how}`)
-}
-process.exitCode = missed > 0 ? 1 : 0
+const all = positionals.length === 0
+const wanted = all ? canaries : positionals.map(canaryOf)
+const absent = all ? toCome : []
+const found: Found[] = []
+await onAllCores(wanted, async (canary) => {
+  const one = await searchFor(canary, seedsFromLast(canary))
+  found.push(one)
+  if (values.json) console.log(JSON.stringify(lineOf(one)))
+})
+if (values.json) for (const each of absent) console.log(JSON.stringify(lineToCome(each)))
+else console.log(tableOf(wanted, found, absent))
+process.exitCode = found.every(({ caught }) => caught) ? 0 : 1

@@ -8,7 +8,8 @@ import { runWhole, type RunOptions, type RunResult } from './run.ts'
 
 /** What of a plan the run takes. */
 export function optionsOf({ sizes, ...plan }: Plan): RunOptions {
-  return { ...plan, faultMs: sizes['faultMs'], clients: sizes['clients'] }
+  const { faultMs, clients, everyMs } = sizes
+  return { ...plan, faultMs, clients, everyMs }
 }
 
 /** Writes the run into a file. */

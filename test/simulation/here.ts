@@ -34,7 +34,12 @@ export async function oneByOne(seeds: Seeds, how: How): Promise<boolean> {
     if (until && failed > 0) break
     for (let time = 0; time < times; time += 1) {
       const { trace, canary } = how
-      const { result, plan } = await runWhole({ seed, trace, kinds: canary?.kinds, faultMs })
+      const { result, plan } = await runWhole({
+        ...canary?.runs,
+        ...(faultMs !== undefined && { faultMs }),
+        seed,
+        trace,
+      })
       print(result, how)
       if (result.ok || (canary !== undefined && vague.has(result.checker ?? ''))) continue
       failed += 1
@@ -52,8 +57,9 @@ export async function replay(
   how: How & { readonly file: string; readonly shrink: number },
 ): Promise<boolean> {
   const first = readReplay(text)
-  const { trace, say } = how
-  const { result, plan, faults } = await runWhole({ ...optionsOf(first), trace })
+  const { trace, say, canary } = how
+  const options = { ...canary?.runs, ...optionsOf(first) }
+  const { result, plan, faults } = await runWhole({ ...options, trace })
   const { checker } = result
   if (checker === undefined || how.shrink === 0) {
     print(result, how)

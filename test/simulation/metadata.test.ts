@@ -94,6 +94,7 @@ function said(history: (tree: Tree) => void, states: readonly string[] = []): st
   const checker = new MetadataChecker({
     report,
     holders: (_ledgerId, entryId) => (entryId < 2 ? ['a', 'b'] : ['a']),
+    fenced: (ledgerId) => (ledgerId === 6n ? [] : ['a']),
     ackedCount: (ledgerId) => (ledgerId === 7n ? 2 : undefined),
     closed: () => undefined,
     states: new Set(states),
@@ -164,6 +165,16 @@ t.test('ledgers that change as they may not', async (t) => {
     )
   }
   const bad: [string, string, (tree: Tree) => void][] = [
+    ['I9', 'recovered, and not fenced', (tree) => tree.ledger(6n, open, recovering, closedAt(1))],
+    ['I12', 'closed twice', (tree) => tree.ledger(7n, open, closedAt(1), closedAt(1))],
+    [
+      'log segments',
+      'an end of a ledger that is open',
+      (tree) => {
+        tree.ledger(1n, open)
+        tree.log(claimed, record(segment(1, { endPosition: 5 })))
+      },
+    ],
     ['I8', 'closed behind an entry with one copy', (tree) => tree.ledger(7n, open, closedAt(2))],
     [
       'I12',
@@ -235,8 +246,10 @@ t.test('logs', async (t) => {
       const customMetadata = ledgerMark({ logId, epoch: 1, kind: 'segment', seq: 1 })
       tree.ledger(1n, { ...open, customMetadata })
       const rolled = record(first, next)
-      tree.log(claimed, record(segment(1)), rolled)
+      tree.log(claimed, record(segment(1)))
       tree.checker.written(1n)
+      tree.ledger(1n, closedAt(1, { ...open, customMetadata }))
+      tree.put(logPath, encodeLogRecord(rolled))
       const kept = { ...rolled, snapshots: [snapshot, { ...snapshot, ledgerId: 8n, position: 3 }] }
       tree.put(logPath, encodeLogRecord({ ...rolled, snapshots: kept.snapshots.slice(1) }))
       tree.put(logPath, encodeLogRecord(kept))
@@ -294,7 +307,8 @@ t.test('logs', async (t) => {
 t.test('what a store commits and gives is seen', async (t) => {
   const report = new Report(() => 0)
   const holders = () => []
-  const parts = { report, holders, ackedCount: () => undefined, closed: () => undefined }
+  const none = () => undefined
+  const parts = { report, holders, fenced: holders, ackedCount: none, closed: none }
   const checker = new MetadataChecker({ ...parts, states: new Set() })
   const row = (version: number, metadata: LedgerMetadata): TreeRow => ({
     path: pathOf(7n),

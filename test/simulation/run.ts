@@ -26,7 +26,8 @@ import { Life } from './life.ts'
 import { observed } from './observer.ts'
 import { useRegisters } from './registers.ts'
 import { verify } from './verify.ts'
-import * as work from './workload.ts'
+import { areas, tasks, type Area } from './tasks.ts'
+import { quorumsFor } from './workload.ts'
 
 export interface RunOptions {
   readonly seed: number
@@ -39,6 +40,14 @@ export interface RunOptions {
   readonly faults?: readonly number[] | undefined
   /** Choices to take again. */
   readonly choices?: ChoiceLists | undefined
+  /** Mean time between two faults. Default: by the seed. */
+  readonly everyMs?: number | undefined
+  /** Default: by the seed, 3 to 5. */
+  readonly nodes?: number | undefined
+  /** How soon clients give up on bookies. Default: by the seed. */
+  readonly patience?: Patience | undefined
+  /** What clients do. Default: by the seed, everything or one area alone. */
+  readonly areas?: readonly Area[] | undefined
   /** Called with each line of the trace. */
   readonly trace?: ((line: string) => void) | undefined
   /** Called with what happens, for people. */
@@ -59,6 +68,22 @@ export interface RunResult {
 }
 
 const machines = ['a', 'b', 'c', 'd', 'e'] as const
+const short = {
+  sessionTimeoutMs: 2000,
+  connectTimeoutMs: 500,
+  addTimeoutMs: 500,
+  readTimeoutMs: 500,
+}
+/** Short or very short in some worlds, so that what they guard happens often. */
+const patiences = ['usual', 'short', 'least'] as const
+type Patience = (typeof patiences)[number]
+const patience: Readonly<Record<Patience, Partial<ClientSettings>>> = {
+  usual: {},
+  short,
+  least: { ...short, addTimeoutMs: 60, readTimeoutMs: 200 },
+}
+/** Half of the runs are about one area alone. */
+const swarm: readonly (readonly Area[])[] = areas.flatMap((area) => [[area], areas])
 const clientMachines = ['k1', 'k2', 'k3'] as const
 /** After everything is whole again, whatever has begun ends within this. */
 const livenessMs = 240_000
@@ -89,6 +114,7 @@ class Run {
   readonly #nemesis: Nemesis
   readonly #settings: Partial<ClientSettings>
   readonly #faultMs: number
+  readonly #areas: readonly Area[]
   #stopping = false
 
   constructor(options: RunOptions) {
@@ -103,10 +129,10 @@ class Run {
     this.#clones = new CrashClones(this.world, this.report)
     const promised = (bookie: string) => this.#promised(bookie)
     const parts = { ...this.checkers, promised, now: () => scheduler.events }
-    this.#settings = settings(this.world)
+    this.#settings = patience[options.patience ?? patiences[choose(this.world, 3)] ?? 'usual']
     this.cluster = new SimulatedCluster({
       world: this.world,
-      nodes: machines.slice(0, [3, 3, 4, 5][choose(this.world, 4)]),
+      nodes: machines.slice(0, options.nodes ?? [3, 3, 4, 5][choose(this.world, 4)]),
       logger: (machine) => this.#logger(machine),
       wrapNodeIo: (io, machine) => observed(io, machine, parts),
       open: {
@@ -116,6 +142,7 @@ class Run {
       },
       connect: this.#settings,
     })
+    this.#areas = options.areas ?? swarm[choose(this.world, swarm.length)] ?? areas
     const clients = clientMachines.slice(0, options.clients)
     this.#hosts = clients.map((machine) => {
       const live = (lives: () => boolean) => this.#live(machine, lives)
@@ -129,14 +156,19 @@ class Run {
         this.checkers.budget.mayForget(machine, records, this.checkers),
       kinds: options.kinds,
       faults: options.faults,
+      everyMs: options.everyMs,
     })
   }
 
   /** What it takes to do the same again, as far as it went. */
   get plan(): Plan {
-    const { seed, kinds, faults } = this.#options
+    const { seed, kinds, faults, everyMs } = this.#options
     const { choices } = this.world.scheduler
-    const sizes = { faultMs: this.#faultMs, clients: this.#hosts.length }
+    const sizes = {
+      faultMs: this.#faultMs,
+      clients: this.#hosts.length,
+      ...(everyMs !== undefined && { everyMs }),
+    }
     return { seed, sizes, kinds, faults, choices }
   }
 
@@ -162,7 +194,7 @@ class Run {
     // one copy.
     const isDamaged = this.#nemesis.damage !== undefined
     this.checkers.ackQuorumSize = isDamaged ? 2 : scheduler.choose(2, 'run.start') + 1
-    this.checkers.quorums = work.quorumsFor(this.cluster.nodes.length, isDamaged)
+    this.checkers.quorums = quorumsFor(this.cluster.nodes.length, isDamaged)
     const begun = () => this.cluster.operators.every(({ node }) => node !== undefined)
     while (this.checkers.ackQuorumSize === 2 && !begun()) await this.world.pass(10)
     for (const host of this.#hosts) host.start()
@@ -214,21 +246,12 @@ class Run {
     const { world, report } = this
     const life = new Life({ world, report, machine, task, client })
     this.#lives.push(life)
-    const tasks: Record<string, work.Work> = {
-      'ledger writer': work.writeLedger,
-      'ledger recoverer': work.recoverLedger,
-      'ledger reader': work.tailLedger,
-      'ledger deleter': work.deleteLedger,
-      'log writer': work.writeLog('orders'),
-      'log reader': work.readLog('orders'),
-      'log truncator': work.truncateLog('orders'),
-      'machine user': work.useMachine('accounts'),
-      'database user': work.useDatabase('bank'),
+    for (const { name, area, oneIn, work } of tasks) {
+      if (!this.#areas.includes(area)) continue
+      const chances = this.#areas.length === 1 ? Math.ceil(oneIn / 2) : oneIn
+      if (life.choose(chances) === 0) life.start(name, () => work(life, this.checkers))
     }
-    for (const [name, each] of Object.entries(tasks)) {
-      const chances = /deleter|truncator/.test(name) ? 8 : 3
-      if (life.choose(chances) === 0) life.start(name, () => each(life, this.checkers))
-    }
+    if (!this.#areas.includes('registers')) return
     const { registers } = this.checkers
     if (metadata === undefined || life.choose(2) === 0) return
     const open = () => metadata.session()
@@ -289,12 +312,4 @@ export type { Run }
 
 function choose(world: World, count: number): number {
   return world.scheduler.choose(count, 'settings')
-}
-
-/** Short in some worlds, so that what they guard happens often. */
-function settings(world: World): Partial<ClientSettings> {
-  const short = choose(world, 2) === 0
-  return short
-    ? { sessionTimeoutMs: 2000, connectTimeoutMs: 500, addTimeoutMs: 500, readTimeoutMs: 500 }
-    : {}
 }

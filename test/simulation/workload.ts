@@ -47,12 +47,16 @@ const allQuorums: readonly CreateLedgerOptions[] = [
   { ensembleSize: 3, writeQuorumSize: 2, ackQuorumSize: 2 },
   { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 2 },
   { ensembleSize: 2, writeQuorumSize: 2, ackQuorumSize: 1 },
+  { ensembleSize: 4, writeQuorumSize: 2, ackQuorumSize: 2 },
+  { ensembleSize: 4, writeQuorumSize: 3, ackQuorumSize: 2 },
+  { ensembleSize: 5, writeQuorumSize: 3, ackQuorumSize: 2 },
 ]
 
 /** `isDamaged`: a node may be gone for good, and with it a copy of all that it held. */
 export function quorumsFor(nodes: number, isDamaged: boolean): readonly CreateLedgerOptions[] {
   return allQuorums.filter(({ ensembleSize, writeQuorumSize, ackQuorumSize = 2 }) => {
     const ensemble = ensembleSize ?? 3
+    if (ensemble > nodes) return false
     const canSpare = ensemble < nodes || (writeQuorumSize ?? ensemble) > ackQuorumSize
     return !isDamaged || (ackQuorumSize >= 2 && canSpare)
   })
@@ -217,7 +221,8 @@ export function useMachine(name: string): Work {
   return async (life, { machines }) => {
     const checker = machines.get(name)
     if (checker === undefined) return
-    const options = { snapshotEvery: 40, checkEvery: 10 }
+    const sessionTimeoutMs = [3_600_000, 3000][life.choose(2)] ?? 0
+    const options = { snapshotEvery: 40, checkEvery: 10, sessionTimeoutMs }
     const open = () =>
       life.client.replica(name, machine, { ...options, signal: life.ending.signal })
     await using replica = await life.during('a replica is opened', open)

@@ -1,8 +1,9 @@
-// npm run torture -- kill [--rounds 200] [--seed N] [--json]
+// npm run torture -- kill [--rounds 200] [--seed N] [--json] | canaries [--json]
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { searchAnew } from '../canaries/anew.ts'
 import { fromDist } from '../support/processes.ts'
 import { runKill } from './kill.ts'
 
@@ -36,7 +37,10 @@ async function kill(): Promise<number> {
   return result.ok ? 0 : 1
 }
 
-const trials: Record<string, () => Promise<number>> = { kill }
+const trials: Record<string, () => Promise<number>> = {
+  kill,
+  canaries: () => searchAnew(values),
+}
 const trial = trials[positionals[0] ?? '']
 if (trial) process.exitCode = await trial()
 else {

@@ -34,6 +34,7 @@ export function createCheckers(report: Report, damage: () => Damage | undefined)
   const metadata: MetadataChecker = new MetadataChecker({
     report,
     holders,
+    fenced: (ledgerId) => bookies.fencedBookies(ledgerId),
     ackedCount: (ledgerId) => ledgers.ackedCount(ledgerId),
     closed: (ledgerId, last) => {
       if (ledgers.live.includes(ledgerId)) ledgers.closed(ledgerId, last, 'the metadata')

@@ -82,6 +82,11 @@ export class BookieChecker {
     })
   }
 
+  /** Bookies that have answered a fence of the ledger. */
+  fencedBookies(ledgerId: bigint): string[] {
+    return this.fences.filter((fence) => fence.ledgerId === ledgerId).map(({ bookie }) => bookie)
+  }
+
   /** Every acknowledged copy. */
   get held(): readonly Held[] {
     return [...this.#held.values()]

@@ -1,7 +1,8 @@
 // The metadata of ledgers and logs as it is committed, each version of each once.
 //
 // I12 versions grow by one, and each change is one that A1 allows; what is closed has an ack quorum
-// of every entry where its fragments say (I8), and one end (I2). I13 a ledger takes entries of a
+// of every entry where its fragments say (I8), and one end (I2); one that a recovery closed, no ack
+// quorum of its last ensemble that was not fenced (I9). I13 a ledger takes entries of a
 // log's owner only after the log names it. I14 nothing is deleted that is open, or that a log names.
 
 import { QuireError } from '../../../src/errors.ts'
@@ -26,6 +27,8 @@ export interface MetadataRow {
 export interface MetadataParts {
   readonly report: Report
   readonly holders: Holders
+  /** Bookies that have answered a fence of the ledger. */
+  readonly fenced: (ledgerId: bigint) => readonly string[]
   /** Entries that a ledger's writer has acknowledged; undefined where nobody knows. */
   readonly ackedCount: (ledgerId: bigint) => number | undefined
   /** A ledger was closed. */
@@ -162,7 +165,15 @@ export class MetadataChecker {
     const problem = logProblem(this.#logs.get(name), after, this.#parts.states.has(name))
     if (problem) this.#parts.report.violated(problem.checker, `log ${name}: ${problem.text}`)
     this.#logs.set(name, after)
-    for (const { ledgerId } of after.segments) this.#segments.add(ledgerId)
+    for (const { ledgerId, endPosition } of after.segments) {
+      this.#segments.add(ledgerId)
+      const state = this.#ledgers.get(ledgerId)?.state ?? 'closed'
+      this.#holds(
+        endPosition === undefined || state === 'closed',
+        'log segments',
+        () => `log ${name}: an end is recorded of ledger ${ledgerId}, which is ${state}`,
+      )
+    }
   }
 
   #ledgerChanged(ledgerId: bigint, after: LedgerMetadata): void {
@@ -173,6 +184,7 @@ export class MetadataChecker {
     this.#ledgers.set(ledgerId, after)
     if (after.state !== 'closed' || before?.state === 'closed') return
     this.#parts.closed(ledgerId, after.lastEntryId)
+    if (before?.state === 'in-recovery') this.#checkFences(ledgerId, before)
     for (let entryId = 0; entryId <= after.lastEntryId; entryId += 1) {
       const owners = this.owners(ledgerId, entryId)
       const holders = this.#parts.holders(ledgerId, entryId)
@@ -180,6 +192,26 @@ export class MetadataChecker {
       const text = `its entry ${entryId} belongs to ${owners?.join()}, and ${holders.join()} have it`
       const enough = copies >= after.ackQuorumSize
       this.#holds(enough, 'I8', () => `ledger ${ledgerId} is closed; ${text}`)
+    }
+  }
+
+  /** Its writer can have nothing acknowledged any more. */
+  #checkFences(
+    ledgerId: bigint,
+    { ackQuorumSize, writeQuorumSize, ...before }: LedgerMetadata,
+  ): void {
+    const ensemble = before.fragments.at(-1)?.ensemble ?? []
+    const fenced = new Set(this.#parts.fenced(ledgerId))
+    for (const index of ensemble.keys()) {
+      const set = Array.from({ length: writeQuorumSize }, (_, at) =>
+        this.machineOf(ensemble[(index + at) % ensemble.length] ?? ''),
+      )
+      const others = set.filter((name) => !fenced.has(name))
+      this.#holds(
+        others.length < ackQuorumSize,
+        'I9',
+        () => `ledger ${ledgerId} was recovered, and ${others.join()} of ${set.join()} not fenced`,
+      )
     }
   }
 
