@@ -23,11 +23,18 @@ function run(cwd: string, ...words: string[]): string {
   return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-/** The first block of code in the README that is TypeScript: it is JavaScript as well. */
-function firstLines(): string {
-  const code = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1]
-  if (code === undefined) throw new Error('the README has no code')
-  return code
+/** The blocks of code in the README. The first is JavaScript as well. */
+function blocks(): string[] {
+  const text = readFileSync(join(root, 'README.md'), 'utf8')
+  return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
+}
+
+const firstLines = (): string => blocks()[0] ?? ''
+
+/** The second goes on with a node that is open. */
+function stateMachine(): string {
+  const opened = "import { open } from 'quire-log'\nconst node = await open({ dir: './data' })\n"
+  return `${opened}${blocks()[1] ?? ''}await node.close()\n`
 }
 
 // Outside the checkout: what is not in the package must not be found in a directory above.
@@ -72,9 +79,13 @@ t.test('the README as JavaScript, twice', (t) => {
 })
 
 t.test('the README as TypeScript: it runs, and its types are right', (t) => {
+  t.equal(blocks().length, 2)
   writeFileSync(join(project, 'main.ts'), firstLines())
   fresh()
   t.match(run(project, process.execPath, 'main.ts'), expected)
+  writeFileSync(join(project, 'bank.ts'), stateMachine())
+  fresh()
+  t.match(run(project, process.execPath, 'bank.ts'), /name: 'ada', balance: 5/)
   const tsc = join(root, 'node_modules/.bin/tsc')
   const options = [
     '--noEmit',
@@ -88,7 +99,7 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
     'false',
   ]
   const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
-  t.equal(run(project, tsc, ...options, ...types, 'main.ts'), '')
+  t.equal(run(project, tsc, ...options, ...types, 'main.ts', 'bank.ts'), '')
   writeFileSync(
     join(project, 'wrong.ts'),
     "import { open } from 'quire-log'\nawait open({ dir: 5 })\n",
