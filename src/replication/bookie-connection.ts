@@ -190,6 +190,7 @@ export class BookieConnection {
       const endpoint = await resolve(this.bookieId)
       if (endpoint === undefined) throw this.#error('QUIRE_CONNECTION_LOST', 'is not registered')
       const connection = await network.connect(endpoint, { timeoutMs: connectTimeoutMs })
+      await this.#confirm(endpoint, connection)
       this.#established(connection)
     } catch (error) {
       this.#connecting = false
@@ -200,6 +201,21 @@ export class BookieConnection {
         logger.debug({ bookieId: this.bookieId, error: messageOf(error) }, 'bookie not reached')
       }
       this.#lose(this.#error('QUIRE_CONNECTION_LOST', 'could not be reached', error))
+    }
+  }
+
+  /**
+   * Whether it is this bookie that was reached: no other listens at its address while it is
+   * registered there. What another one lacks says nothing of this one.
+   */
+  async #confirm(endpoint: BookieEndpoint, connection: Connection): Promise<void> {
+    try {
+      const now = await this.#options.resolve(this.bookieId)
+      if (now?.host === endpoint.host && now.port === endpoint.port) return
+      throw this.#error('QUIRE_CONNECTION_LOST', 'has left the address that was reached')
+    } catch (error) {
+      connection.destroy()
+      throw error
     }
   }
 

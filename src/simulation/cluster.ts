@@ -33,7 +33,8 @@ export interface ClusterOptions {
   readonly restartMs?: readonly [number, number]
 }
 
-const port = 3181
+/** Where each node listens. */
+export const clusterPort = 3181
 const asItIs: WrapIo = (io) => io
 
 export class SimulatedCluster {
@@ -47,7 +48,7 @@ export class SimulatedCluster {
     this.#options = options
     this.world = options.world
     this.nodes = options.nodes
-    this.uri = `quire://${options.nodes[0]}:${port}`
+    this.uri = `quire://${options.nodes[0]}:${clusterPort}`
     for (const name of options.nodes) {
       const operator = new Operator(options.world, {
         name,
@@ -83,7 +84,13 @@ export class SimulatedCluster {
     } as const
     const io = createSimulatedIo(world, name, { programs })
     const metadata = name === this.nodes[0] ? undefined : this.uri
-    const options = { dir: '/data', listen: `${name}:${port}`, insecure: true, metadata, ...open }
+    const options = {
+      dir: '/data',
+      listen: `${name}:${clusterPort}`,
+      insecure: true,
+      metadata,
+      ...open,
+    }
     return openWith({ io: wrapProcessIo(io, name), logger: logger(name) }, options)
   }
 }

@@ -3,11 +3,12 @@
 // lose what was not synced and nothing else, every cable is mended, every machine comes back.
 
 import type { CrashMode } from './crash.ts'
-import type { Operator, SimulatedCluster } from './cluster.ts'
+import { clusterPort, type Operator, type SimulatedCluster } from './cluster.ts'
 import { defaultDiskFaults, defaultNetworkFaults } from './faults.ts'
 import { Damage, damageKinds, type DamageKind } from './damage.ts'
 import type { StoredRecord } from './journals.ts'
-import type { SimulatedNode } from './node.ts'
+import { messageMs, type SimulatedNode } from './node.ts'
+import { disturb, leave } from './stranger.ts'
 import type { World } from './world.ts'
 
 export interface NemesisOptions {
@@ -32,6 +33,7 @@ const faultsOfProcesses = [
   'power cut',
   'power cut of all',
   'pause',
+  'slow node',
   'pause of a client',
   'kill of a client',
   'clock jump',
@@ -43,6 +45,7 @@ const faultsOfNetwork = [
   'reset',
   'slow network',
   'flaky network',
+  'garbage',
 ] as const
 const faultsOfDisks = [
   'disk stall',
@@ -142,7 +145,9 @@ export class Nemesis {
       node.diskFaults.next.length = 0
       node.disk.capacityBytes = 2 ** 30
       node.pausedUntilMs = Math.min(node.pausedUntilMs, scheduler.nowMs)
+      quicken(node)
     }
+    leave(this.#world)
   }
 
   /** Each one with a chance; damage in a part of the worlds only, where there are other copies. */
@@ -173,6 +178,12 @@ export class Nemesis {
         for (const operator of this.#options.cluster.operators) operator.cutPower(mode)
       },
       pause: () => this.#world.pause(this.#operator().name, this.#between([10, 15_000])),
+      'slow node': () => {
+        const node = this.#world.node(this.#operator().name)
+        node.eventMs = this.#between([0.1, 3])
+        node.messageMs = [0.01, this.#between([1, 50])]
+        this.#endLater([100, 8000], () => quicken(node))
+      },
       'pause of a client': () => {
         this.#withClient((name) => this.#world.pause(name, this.#between([10, 15_000])))
       },
@@ -216,6 +227,9 @@ export class Nemesis {
       'flaky network': () => {
         cables.faults.reset = this.#between([0.002, 0.05])
         this.#endLater([50, 4000], () => (cables.faults.reset = 0))
+      },
+      garbage: () => {
+        void disturb(this.#world, this.#pick(this.#options.cluster.nodes), clusterPort)
       },
     }
   }
@@ -318,4 +332,9 @@ export class Nemesis {
   #between(range: readonly [number, number]): number {
     return this.#world.scheduler.between(range, this.#label)
   }
+}
+
+function quicken(node: SimulatedNode): void {
+  node.eventMs = 0
+  node.messageMs = messageMs
 }

@@ -16,6 +16,9 @@ export interface ClockFaults {
   drift: number
 }
 
+/** Of a machine that nothing ails. */
+export const messageMs: readonly [number, number] = [0.01, 0.2]
+
 export class SimulatedNode {
   readonly name: string
   readonly scheduler: Scheduler
@@ -32,6 +35,10 @@ export class SimulatedNode {
   /** True from a loss of power to the next boot: nothing answers, not even a refusal. */
   isDark = false
   pausedUntilMs = 0
+  /** How long each event keeps the machine busy. */
+  eventMs = 0
+  /** How long a message between threads takes. */
+  messageMs: readonly [number, number] = messageMs
   boots = 0
   /** Directories and who has them locked. */
   readonly locks: Map<string, SimulatedProcess> = new Map()
@@ -90,6 +97,11 @@ export class SimulatedProcess implements EventOwner {
 
   get pausedUntilMs(): number {
     return this.node.pausedUntilMs
+  }
+
+  ran(nowMs: number): void {
+    const { node } = this
+    if (node.eventMs > 0) node.pausedUntilMs = Math.max(node.pausedUntilMs, nowMs + node.eventMs)
   }
 
   threadLabel(): string {

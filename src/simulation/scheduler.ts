@@ -18,6 +18,8 @@ export interface EventOwner {
   readonly pausedUntilMs: number
   /** An error that nobody caught. */
   fail(error: unknown): void
+  /** Called after each of its events: what it took of its time. */
+  ran?(nowMs: number): void
 }
 
 export interface Scheduled {
@@ -182,7 +184,8 @@ export class Scheduler {
     if (event.owner.pausedUntilMs > event.timeMs) {
       // The same event: whoever may cancel it still can.
       event.timeMs = event.owner.pausedUntilMs
-      event.tie = this.choose(1024, 'tie')
+      // What was to come at once keeps its order.
+      if (event.tie >= 0) event.tie = this.choose(1024, 'tie')
       this.#queue.push(event)
       return true
     }
@@ -192,6 +195,7 @@ export class Scheduler {
     } catch (error) {
       event.owner.fail(error)
     }
+    event.owner.ran?.(this.#nowMs)
     await turn()
     return true
   }

@@ -9,8 +9,6 @@ import type { SimulatedProcess } from './node.ts'
 
 export type ThreadPrograms = Partial<Record<ThreadProgramName, ThreadProgram>>
 
-const messageMs = [0.01, 0.2] as const
-
 export function createSimulatedThreads(
   task: SimulatedProcess,
   programs: ThreadPrograms,
@@ -19,7 +17,7 @@ export function createSimulatedThreads(
   const { scheduler } = task.node
   const nextMs = new WeakMap<object, number>()
   const deliver = (lane: object, call: () => void) => {
-    const atMs = scheduler.nowMs + scheduler.between(messageMs, 'thread.latency')
+    const atMs = scheduler.nowMs + scheduler.between(task.node.messageMs, 'thread.latency')
     const inOrderMs = Math.max(atMs, (nextMs.get(lane) ?? 0) + 1e-6)
     nextMs.set(lane, inOrderMs)
     scheduler.schedule(task, inOrderMs - scheduler.nowMs, { label: 'thread.message', call })

@@ -8,6 +8,7 @@ import { claimIncarnation } from '../../metadata/incarnations.ts'
 import { formatAddress, parseAddress } from '../address.ts'
 import { Closers } from '../closers.ts'
 import type { NodeSettings } from '../options.ts'
+import { claimAddress } from './address-claim.ts'
 import { countingDevices, type SyncCount } from './counting.ts'
 import { Identity } from './identity.ts'
 import type { NodeStats } from './messages.ts'
@@ -72,13 +73,14 @@ async function start(parts: NodeParts, closers: Closers, failure: Failure): Prom
   bookie.start(store.journal)
   closers.add(() => bookie.close())
 
-  const listener = await listen(parts, bookie, metadata)
+  const { bookieId } = store.identity
+  const listener = await listen(parts, { bookieId, bookie, metadata })
   closers.add(() => listener.close())
   const registration = new Registration({
     io,
     logger,
     openSession: () => metadata.openSession(),
-    endpoint: { bookieId: store.identity.bookieId, ...listener.address },
+    endpoint: { bookieId, ...listener.address },
     isReadOnly: () => bookie.isReadOnly,
     claim: () => claimIncarnation(metadata.session, store.identity),
     superseded: failed,
@@ -94,7 +96,7 @@ async function start(parts: NodeParts, closers: Closers, failure: Failure): Prom
     return { uptimeMs, adds, reads, entries, ledgers, fsyncs: syncs.count }
   }
   return {
-    id: store.identity.bookieId,
+    id: bookieId,
     listen: formatAddress(listener.address),
     incarnation: store.identity.incarnation,
     stats,
@@ -178,15 +180,22 @@ async function openStore(from: {
   }
 }
 
-async function listen(parts: NodeParts, bookie: Bookie, metadata: NodeMetadata): Promise<Listener> {
-  const { io, settings } = parts
+async function listen(
+  parts: NodeParts,
+  serving: { bookieId: string; bookie: Bookie; metadata: NodeMetadata },
+): Promise<Listener> {
+  const { io, settings, logger, signal } = parts
+  const { bookieId, bookie, metadata } = serving
+  const address = parseAddress(settings.listen)
+  const { registration } = metadata.managers
+  await claimAddress({ registration, timers: io.timers, logger, bookieId, address, signal })
   const undecided = new Set<Connection>()
   const routes = {
     metadata: metadata.server && metadata.server.accept.bind(metadata.server),
     bookie: bookie.accept.bind(bookie),
     undecided,
   }
-  const listener = await io.network.listen(parseAddress(settings.listen), (connection) => {
+  const listener = await io.network.listen(address, (connection) => {
     routeConnection(connection, routes)
   })
   return {
