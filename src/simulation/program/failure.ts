@@ -26,20 +26,30 @@ export class SimulationFailure extends Error {
   readonly checker: string
   /** What was seen, and where. */
   readonly reason: string
-  /** The smallest run that fails so, for `simulate({ replay })`: text that a file may keep. */
-  readonly replay: string
-  /** What befell what the checker names, and the machines meanwhile: a lane for each. */
-  readonly picture: string
-  readonly facts: RunFacts
+  // What is long is not printed with the error: its message has it, or it is for a file.
+  readonly #parts: SimulationFailureParts
 
   constructor(parts: SimulationFailureParts) {
     super(messageOf(parts))
     this.seed = parts.plan.seed
     this.checker = parts.violation.checker
     this.reason = parts.violation.reason
-    this.replay = parts.replay
-    this.picture = parts.picture
-    this.facts = parts.facts
+    this.#parts = parts
+  }
+
+  /** The smallest run that fails so, for `simulate({ replay })`: text that a file may keep. */
+  get replay(): string {
+    return this.#parts.replay
+  }
+
+  /** What befell what the checker names, and the machines meanwhile: a lane for each. */
+  get picture(): string {
+    return this.#parts.picture
+  }
+
+  /** Of the smallest run. */
+  get facts(): RunFacts {
+    return this.#parts.facts
   }
 }
 

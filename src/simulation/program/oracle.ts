@@ -121,6 +121,8 @@ export class StateOracle {
   }
 
   violated(checker: string, reason: string): void {
+    const about = `state ${this.name}`
+    this.#parts.world.scheduler.tell(() => `=> ${checker}`, { about })
     this.#parts.report.violated(checker, `state ${this.name}: ${reason}`)
   }
 
