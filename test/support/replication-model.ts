@@ -2,14 +2,12 @@
 // bookies and a metadata record reduced to what the protocol promises of them, and an oracle that
 // sees everything.
 
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import type { LedgerFragment, LedgerMetadata } from '../../src/wire/ledger-metadata.ts'
 import type { MetadataChange } from '../../src/replication/core/metadata-update.ts'
 import type { RecoveryEffects, RecoveryState } from '../../src/replication/core/recovery.ts'
 import type { WriterEffects, WriterState } from '../../src/replication/core/writer-state.ts'
-import { root } from './source.ts'
+import { loadMutated, Violation, violationOf } from './mutated-core.ts'
+import type { Mutation } from './mutated-core.ts'
 
 type Core = typeof import('../../src/replication/core/quorum.ts') &
   typeof import('../../src/replication/core/metadata-update.ts') &
@@ -19,26 +17,10 @@ type Core = typeof import('../../src/replication/core/quorum.ts') &
 
 const coreFiles = ['quorum', 'metadata-update', 'writer', 'writer-state', 'recovery']
 
-/**
- * The cores, with each text replaced by another in a copy that is made in `directory`: so a search
- * is shown to see a defect.
- */
-export async function loadCore(directory: string, mutation?: [string, string]): Promise<Core> {
-  const from = join(root, 'src/replication/core')
-  mkdirSync(join(directory, 'core'), { recursive: true })
-  let applied = mutation === undefined
-  for (const name of readdirSync(from)) {
-    const text = readFileSync(join(from, name), 'utf8')
-    const changed = mutation ? text.replace(mutation[0], mutation[1]) : text
-    applied ||= changed !== text
-    const base = pathToFileURL(join(root, 'src')).href
-    writeFileSync(join(directory, 'core', name), changed.replaceAll("'../../", `'${base}/`))
-  }
-  if (!applied) throw new Error(`nothing to mutate: ${mutation?.[0]}`)
-  const modules: object[] = await Promise.all(
-    coreFiles.map((name) => import(pathToFileURL(join(directory, 'core', `${name}.ts`)).href)),
-  )
-  return Object.assign({}, ...modules)
+/** The cores, the real ones or with a defect; see `loadMutated`. */
+export async function loadCore(directory: string, mutation?: Mutation): Promise<Core> {
+  const options = { directory, mutation }
+  return (await loadMutated('replication/core', coreFiles, options)) as Core
 }
 
 export interface Model {
@@ -120,15 +102,6 @@ interface System {
   acked: number
 }
 
-export class Violation extends Error {
-  readonly invariant: string
-
-  constructor(invariant: string, detail: string) {
-    super(`${invariant}: ${detail}`)
-    this.invariant = invariant
-  }
-}
-
 export interface SearchResult {
   readonly states: number
   readonly transitions: number
@@ -201,11 +174,6 @@ export function walk(
     return { states: 0, transitions, complete: false, violation: violationOf(error), ends }
   }
   return { states: 0, transitions, complete: false, violation: undefined, ends }
-}
-
-function violationOf(error: unknown): Violation {
-  if (error instanceof Violation) return error
-  return new Violation('invariant in the code', error instanceof Error ? error.message : '')
 }
 
 function count(ends: Map<string, number>, { state, lastEntryId }: LedgerMetadata): void {
