@@ -163,6 +163,13 @@ export class Operator {
     this.#life += 1
   }
 
+  /** Ends the process at once, and nothing is started again before `start`. */
+  stop(): void {
+    this.leave()
+    this.#node = undefined
+    this.#world.kill(this.name)
+  }
+
   /** Ends the node in order, for good. The process is left as it is then. */
   async close(): Promise<void> {
     this.leave()

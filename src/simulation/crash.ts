@@ -35,6 +35,7 @@ export function afterPowerLoss(disk: Disk, mode: CrashMode, choose: Choose): Dis
   }
   const next = new Disk(disk.options, inodes, [...disk.stale])
   next.capacityBytes = disk.capacityBytes
+  next.tornWrites = crash.tornWrites
   return next
 }
 
@@ -57,6 +58,7 @@ export function afterKill(disk: Disk, choose: Choose): void {
 const modes = ['none', 'all', 'prefix', 'subset'] as const
 
 class Crash {
+  tornWrites = 0
   readonly #disk: Disk
   readonly #mode: CrashMode
   readonly #choose: Choose
@@ -115,12 +117,16 @@ class Crash {
     if (change.kind !== 'write') return
     const end = change.at + change.bytes.length
     if (end > content.size && this.#choose(2, 'crash.size') === 0) this.#grow(content, end)
+    let [kept, dropped] = [0, 0]
     for (let at = change.at; at < end;) {
       const next = Math.min(end, (Math.floor(at / sectorBytes) + 1) * sectorBytes)
       const sector = this.#sector(change, at, next)
+      if (sector === undefined) dropped += 1
+      else kept += 1
       if (sector !== undefined) content.write(sector, at)
       at = next
     }
+    if (kept > 0 && dropped > 0) this.tornWrites += 1
   }
 
   #sector(change: WriteChange, from: number, to: number): Uint8Array | undefined {

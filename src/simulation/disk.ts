@@ -30,6 +30,8 @@ export class Disk {
   readonly stale: Uint8Array[]
   /** May be changed at any time: what is there stays. */
   capacityBytes: number
+  /** Writes of which the last loss of power left a part. */
+  tornWrites = 0
   /** Called after each change, also of what is durable: where a test looks at every crash. */
   observe: ((what: string) => void) | undefined
   #lastNumber: number

@@ -4,9 +4,16 @@ import { messageOf } from '../errors.ts'
 import type { Logger } from '../io/log.ts'
 import type { World } from './world.ts'
 
-export function createTraceLogger(machine: string, world: World): Logger {
-  const line = (level: string) => (facts: object, message: string) =>
+/** `heard` is called with each message, whether anybody listens to the world or not. */
+export function createTraceLogger(
+  machine: string,
+  world: World,
+  heard?: (message: string) => void,
+): Logger {
+  const line = (level: string) => (facts: object, message: string) => {
+    heard?.(message)
     world.scheduler.tell(() => `${level}: ${message} ${factsOf(facts)}`, { machine })
+  }
   const logger: Logger = {
     child: () => logger,
     debug: line('debug'),

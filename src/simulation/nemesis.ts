@@ -111,6 +111,12 @@ export class Nemesis {
 
   /** Lets faults happen for so long; then the world is whole again, and all nodes are started. */
   async run(forMs: number): Promise<void> {
+    await this.befall(forMs)
+    this.heal()
+  }
+
+  /** Lets faults happen for so long. The world stays as it is then until it is healed. */
+  async befall(forMs: number): Promise<void> {
     const { scheduler } = this.#world
     const endMs = scheduler.nowMs + forMs
     while (this.kinds.length > 0) {
@@ -120,7 +126,6 @@ export class Nemesis {
       this.happen(this.kinds[scheduler.choose(this.kinds.length, 'nemesis.kind')] ?? 'kill')
     }
     await this.#world.pass(Math.max(0, endMs - scheduler.nowMs))
-    this.heal()
   }
 
   /** One fault of the kind, now, unless it is left out. Most end by themselves. */
@@ -135,8 +140,33 @@ export class Nemesis {
     if (!isDamage(kind)) this.#faults[kind]()
   }
 
+  /**
+   * All is whole again but for one node that stays dead or cut off, never the first: what needs no
+   * more than the others must go on. Its name; undefined where none stays away.
+   */
+  healCore(): string | undefined {
+    this.heal()
+    const { cluster } = this.#options
+    const { cables } = this.#world
+    this.#label = 'core'
+    if (this.#choose(4) === 0) return undefined
+    const away = this.damage?.victim ?? this.#pick(cluster.nodes.slice(1))
+    const isDead = this.#choose(2) === 0
+    const text = () => (isDead ? 'stays dead' : 'stays cut off')
+    this.#world.scheduler.tell(text, { machine: away })
+    if (isDead) cluster.operator(away).stop()
+    else
+      cables.partition(
+        [away],
+        this.#names().filter((name) => name !== away),
+      )
+    return away
+  }
+
+  /** All is whole again, and every node is started. */
   heal(): void {
     this.#healed = true
+    for (const operator of this.#options.cluster.operators) operator.start()
     const { cables, scheduler } = this.#world
     cables.heal()
     Object.assign(cables.faults, defaultNetworkFaults())

@@ -24,6 +24,8 @@ export class Report {
   readonly violations: Violation[] = []
   /** Opens with the first that says what is wrong. */
   readonly found: Gate = new Gate()
+  /** Errors that clients were given and that faults explain, by code. */
+  readonly given: Map<string, number> = new Map()
   readonly #nowMs: () => number
 
   constructor(nowMs: () => number) {
@@ -81,8 +83,10 @@ const forbidden: ReadonlySet<ErrorCode> = new Set([
 
 /** An error that a client was given: reported if it is not one of those that faults explain. */
 export function checkError(report: Report, error: unknown, doing: string): void {
-  const expected = QuireError.is(error) && !forbidden.has(error.code)
-  if (expected) return
+  if (QuireError.is(error) && !forbidden.has(error.code)) {
+    report.given.set(error.code, (report.given.get(error.code) ?? 0) + 1)
+    return
+  }
   const cause = error instanceof Error && error.cause ? ` (${messageOf(error.cause)})` : ''
   const code = QuireError.is(error) ? error.code : 'no error of Quire'
   const stack = error instanceof Error && !QuireError.is(error) ? ` ${error.stack}` : ''

@@ -18,6 +18,8 @@ export class World {
   readonly cables: SimulatedCables
   /** Whoever acts on the world from outside it: never ends, and is never paused. */
   readonly outside: EventOwner
+  /** Writes of which losses of power left a part. */
+  tornWrites = 0
   readonly #options: WorldOptions
   readonly #nodes = new Map<string, SimulatedNode>()
   readonly #states = new Map<string, SimulatedStateStores>()
@@ -70,6 +72,7 @@ export class World {
     this.#end(node, false)
     node.isDark = true
     node.disk = afterPowerLoss(node.disk, mode, this.#choose)
+    this.tornWrites += node.disk.tornWrites
   }
 
   /** Nothing happens on the node for so long; then all that is due, in some order. */

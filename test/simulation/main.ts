@@ -53,7 +53,7 @@ if (jobs > 0 && values.replay === undefined) {
     replays: replays ?? 'replays',
   })
   process.stderr.write(`${tally.coverage}\n${tally.summary}\n`)
-  ok = tally.failed === 0
+  ok = tally.ok
 } else {
   const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
   if (canary) release(canary)

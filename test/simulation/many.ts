@@ -15,7 +15,7 @@ export interface ManyOptions {
   /** Where runs that failed are written to. */
   readonly replays: string
   /** Only runs that failed are printed. */
-  readonly quiet?: boolean
+  readonly onlyFailed?: boolean
 }
 
 /** What many runs came to. */
@@ -45,10 +45,15 @@ export class Tally {
     return (performance.now() - this.#startMs) / 60_000
   }
 
+  /** Runs, and nothing found in any. */
+  get ok(): boolean {
+    return this.failed === 0 && this.seeds > 0
+  }
+
   get facts(): Readonly<Record<string, number | boolean>> {
     const faultHours = this.faultMs / 3_600_000
     return {
-      ok: this.failed === 0 && this.seeds > 0,
+      ok: this.ok,
       seeds: this.seeds,
       virtualHours: rounded(this.virtualMs / 3_600_000),
       faultHours: rounded(faultHours),
@@ -69,10 +74,13 @@ export class Tally {
 
   /** How often what seldom happens did happen. */
   get coverage(): string {
-    const table = new Table({ head: ['what happened', 'times', 'runs'], style: { head: [] } })
+    const table = new Table({
+      head: ['what happened', 'times', 'runs'],
+      colAligns: ['left', 'right', 'right'],
+      style: { head: [], border: [], compact: true },
+    })
     const rows = [...this.counts].sort(([one], [other]) => one.localeCompare(other))
-    for (const [name, { times, runs }] of rows)
-      table.push([name, times, `${runs} of ${this.seeds}`])
+    for (const [name, { times, runs }] of rows) table.push([name, times, runs])
     return table.toString()
   }
 }
@@ -80,30 +88,23 @@ export class Tally {
 const rounded = (value: number): number => Number(value.toPrecision(4))
 
 export async function runMany(options: ManyOptions): Promise<Tally> {
-  const { next, total, jobs, faultMs, json, quiet, replays } = options
   const tally = new Tally()
-  const bar = process.stderr.isTTY
-    ? new SingleBar({ format: '{bar} {value}/{total} seeds, {failed} failed, {rate} a second' })
-    : undefined
-  bar?.start(total ?? 0, 0, { failed: 0, rate: 0 })
+  const format = '{bar} {value}/{total} seeds, {failed} failed, {rate} a second'
+  const bar = process.stderr.isTTY ? new SingleBar({ format }) : undefined
+  bar?.start(options.total ?? 0, 0, { failed: 0, rate: 0 })
   const done = (outcome: Outcome) => {
     tally.add(outcome)
-    const { counts, ...result } = outcome.result
-    if (!quiet || !result.ok) {
-      console.log(
-        JSON.stringify({
-          ...result,
-          ...(!json && { counts }),
-          ...(outcome.file && { file: outcome.file }),
-        }),
-      )
-    }
-    if (outcome.file !== undefined)
-      process.stderr.write(`${outcome.picture}\n${commandFor(outcome.file)}\n`)
+    if (!options.onlyFailed || !outcome.result.ok) print(outcome, options.json)
     const rate = (tally.seeds / tally.minutes / 60).toFixed(2)
     bar?.update(tally.seeds, { failed: tally.failed, rate })
   }
-  await runPool({ next, jobs, faultMs, replays, done })
+  await runPool({ ...options, done })
   bar?.stop()
   return tally
+}
+
+function print({ result, file, picture }: Outcome, json: boolean): void {
+  const { counts, ...facts } = result
+  console.log(JSON.stringify({ ...facts, ...(!json && { counts }), ...(file && { file }) }))
+  if (file !== undefined) process.stderr.write(`${picture}\n${commandFor(file)}\n`)
 }

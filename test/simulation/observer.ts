@@ -9,6 +9,7 @@ import { FrameReader } from '../../src/wire/frame-reader.ts'
 import { ledgerIdFromHalves } from '../../src/wire/int64.ts'
 import type { BookieChecker } from './checkers/bookies.ts'
 import type { MetadataChecker } from './checkers/metadata.ts'
+import type { Sometimes } from './sometimes.ts'
 import { observedTrees } from './metadata-observer.ts'
 
 /** Header and digest (CRC32C) of an entry as it is stored. */
@@ -21,6 +22,7 @@ export const isNegative = (status: number): boolean =>
 export interface ObserverParts {
   readonly bookies: BookieChecker
   readonly metadata: MetadataChecker
+  readonly sometimes?: Sometimes
   /** Told when a bookie acknowledges a copy, or answers a fence. */
   readonly promised: (bookie: string) => void
   /** Grows with time: tells what came before what. */
@@ -33,7 +35,12 @@ export function observed(io: Io, bookie: string, parts: ObserverParts): Io {
     connect: (address, options) => io.network.connect(address, options),
     listen: (address, accept) =>
       io.network.listen(address, (connection) => {
-        accept(new ObservedConnection(connection, new Conversation(bookie, parts)))
+        accept(
+          new ObservedConnection(
+            connection,
+            new Conversation({ bookie, client: connection.remote.host }, parts),
+          ),
+        )
       }),
   }
   return { ...io, network, trees: observedTrees(io.trees, parts.metadata) }
@@ -46,11 +53,17 @@ interface Asked {
   readonly flags: number
   readonly payload: Buffer
   readonly cameAt: number
+  /** Tells that it is answered. */
+  readonly done: (() => void) | undefined
 }
+
+const isFence = ({ operation, flags }: Pick<Asked, 'operation' | 'flags'>): boolean =>
+  operation === operations.read && (flags & requestFlags.fence) !== 0
 
 /** One connection's requests and answers, matched. */
 class Conversation {
   readonly #bookie: string
+  readonly #client: string
   readonly #parts: ObserverParts
   readonly #requests = new FrameReader()
   readonly #answers = new FrameReader()
@@ -59,8 +72,9 @@ class Conversation {
   readonly #asked = new Map<string, Asked>()
   #isBookie: boolean | undefined
 
-  constructor(bookie: string, parts: ObserverParts) {
-    this.#bookie = bookie
+  constructor(who: { bookie: string; client: string }, parts: ObserverParts) {
+    this.#bookie = who.bookie
+    this.#client = who.client
     this.#parts = parts
   }
 
@@ -89,7 +103,15 @@ class Conversation {
       flags: request.flags,
       payload: Buffer.from(bytes.subarray(request.bodyStart + entryHeadBytes, request.bodyEnd)),
       cameAt: this.#parts.now(),
+      done: isFence(request) ? this.#fenceBegins() : undefined,
     })
+  }
+
+  #fenceBegins(): (() => void) | undefined {
+    return this.#parts.sometimes?.begins(
+      'the power fails while a fence is on its way',
+      this.#bookie,
+    )
   }
 
   #answered(bytes: Buffer, start: number, end: number): void {
@@ -99,7 +121,8 @@ class Conversation {
     const asked = this.#asked.get(key)
     if (asked === undefined) return
     this.#asked.delete(key)
-    const { bookies, metadata, now, promised } = this.#parts
+    asked.done?.()
+    const { bookies, metadata, sometimes, now, promised } = this.#parts
     const { operation, flags, cameAt } = asked
     const entry = {
       bookie: this.#bookie,
@@ -110,13 +133,14 @@ class Conversation {
     if (operation === operations.add && response.status === statuses.ok) {
       const isRecovery = (flags & requestFlags.recovery) !== 0
       bookies.acked({ ...entry, payload: asked.payload, isRecovery, cameAt, at: now() })
-      if (!isRecovery) metadata.written(entry.ledgerId)
+      if (isRecovery) sometimes?.recovered(entry.ledgerId, this.#client)
+      else metadata.written(entry.ledgerId)
       promised(this.#bookie)
     }
     const absent = isNegative(response.status)
     if (operation !== operations.read && operation !== operations.batchRead) return
     if (absent && asked.entryId >= 0) bookies.denied(entry, cameAt)
-    if (operation === operations.read && (flags & requestFlags.fence) !== 0) {
+    if (isFence(asked)) {
       if (!absent && response.status !== statuses.ok) return
       bookies.fenced(entry, now(), absent)
       promised(this.#bookie)

@@ -10,12 +10,16 @@ export interface Asked {
   readonly faultMs: number | undefined
   /** Where a run that failed is written to. */
   readonly replays: string
+  /** How often the seed is run. */
+  readonly times: number
 }
 
 export interface Outcome {
   readonly result: RunResult
   /** Virtual milliseconds in which faults happened. */
   readonly faultMs: number
+  /** Of each time that the seed was run. */
+  readonly hashes: readonly number[]
   /** Of a run that failed: where it is written down, and what happened. */
   readonly file?: string
   readonly picture?: string
@@ -25,6 +29,8 @@ export interface PoolOptions {
   readonly jobs: number
   readonly faultMs?: number | undefined
   readonly replays: string
+  /** How often a process runs a seed. Default 1. */
+  readonly times?: number
   /** The next seed; undefined: it was the last. */
   readonly next: () => number | undefined
   /** Called with each outcome, in the order in which they come. */
@@ -36,11 +42,11 @@ export async function runPool(options: PoolOptions): Promise<void> {
 }
 
 /** One process after the other: one that dies has failed its seed, and another takes its place. */
-async function runLane({ next, done, faultMs, replays }: PoolOptions): Promise<void> {
+async function runLane({ next, done, faultMs, replays, times = 1 }: PoolOptions): Promise<void> {
   let worker: ChildProcess | undefined
   for (let seed = next(); seed !== undefined; seed = next()) {
     worker ??= startWorker()
-    const outcome = await ask(worker, { seed, faultMs, replays })
+    const outcome = await ask(worker, { seed, faultMs, replays, times })
     if (worker.exitCode !== null || worker.signalCode !== null) worker = undefined
     done(outcome)
   }
@@ -59,7 +65,7 @@ function ask(worker: ChildProcess, asked: Asked): Promise<Outcome> {
       const reason = `the process of the run ended: ${code ?? signal}`
       const nothing = { traceHash: 0, events: 0, virtualMs: 0, faults: {}, counts: {} }
       const result = { ...nothing, seed: asked.seed, ok: false, checker: 'process', reason }
-      resolve({ result, faultMs: 0 })
+      resolve({ result, faultMs: 0, hashes: [] })
     }
     worker.once('exit', ended)
     worker.once('message', (outcome: Outcome) => {

@@ -20,10 +20,12 @@ import {
 } from '../../src/simulation/index.ts'
 import { checkError, Report, type Violation } from '../../src/simulation/report.ts'
 import { createCheckers, type Checkers } from './checkers/all.ts'
+import { coreGoesOn } from './core.ts'
 import { CrashClones } from './crash-clone.ts'
 import { heard } from './heard.ts'
 import { Life } from './life.ts'
 import { observed } from './observer.ts'
+import type { Unknowns } from './sometimes.ts'
 import { useRegisters } from './registers.ts'
 import { verify } from './verify.ts'
 import { areas, tasks, type Area } from './tasks.ts'
@@ -123,7 +125,7 @@ class Run {
     const { scheduler } = this.world
     this.#faultMs = options.faultMs ?? 3000 + scheduler.choose(25_000, 'run.faults')
     this.report = new Report(() => scheduler.nowMs)
-    const checkers = createCheckers(this.report, () => this.#nemesis.damage)
+    const checkers = createCheckers(this.world, this.report, () => this.#nemesis.damage)
     const isHeard = options.listen !== undefined || options.trace !== undefined
     this.checkers = isHeard ? heard(checkers, this.world) : checkers
     this.#clones = new CrashClones(this.world, this.report)
@@ -199,7 +201,11 @@ class Run {
     while (this.checkers.ackQuorumSize === 2 && !begun()) await this.world.pass(10)
     for (const host of this.#hosts) host.start()
     for (const operator of this.cluster.operators) this.#workOn(operator)
-    await this.#nemesis.run(this.#faultMs)
+    await this.#nemesis.befall(this.#faultMs)
+    // In a world that may have ledgers of one copy, all nodes are needed.
+    const away = this.checkers.ackQuorumSize === 2 ? this.#nemesis.healCore() : undefined
+    if (away !== undefined) await coreGoesOn(this, away)
+    this.#nemesis.heal()
     scheduler.tell(() => 'all is whole again', { machine: '' })
     await this.world.pass(scheduler.between([0, 5000], 'run.healed'))
     await this.#stop()
@@ -299,12 +305,27 @@ class Run {
         lives: this.#lives.length,
         ledgers: this.checkers.ledgers.live.length,
         copies: this.checkers.bookies.held.length,
+        ...this.#rareEvents(),
       },
     }
   }
 
+  #rareEvents(): Readonly<Record<string, number>> {
+    const { logs, machines, databases, sometimes } = this.checkers
+    const sum = (all: readonly { readonly unknown: Unknowns }[]): Unknowns => ({
+      there: all.reduce((count, { unknown }) => count + unknown.there, 0),
+      notThere: all.reduce((count, { unknown }) => count + unknown.notThere, 0),
+    })
+    return sometimes.counts({
+      given: this.report.given,
+      appends: sum([...logs.values()]),
+      commands: sum([...machines.values(), ...databases.values()]),
+    })
+  }
+
   #logger(machine: string): Logger {
-    return createTraceLogger(machine, this.world)
+    const heard = (message: string) => this.checkers.sometimes.log(message)
+    return createTraceLogger(machine, this.world, heard)
   }
 }
 

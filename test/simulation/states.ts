@@ -21,6 +21,17 @@ export const machine: Machine<List, string, number, null, List> = {
   },
 }
 
+/** The same; `loads` is called when a snapshot is loaded, and what it gives back when it was. */
+export function machineWith(loads: () => () => void): typeof machine {
+  const restore = async (chunks: AsyncIterable<Uint8Array>): Promise<List> => {
+    const loaded = loads()
+    const list = await machine.restore(chunks)
+    loaded()
+    return list
+  }
+  return { ...machine, restore }
+}
+
 const commands = {
   add(tx: SqlTransaction, name: string): number {
     const place = Number(tx.get('select count(*) as n from command')?.['n'])

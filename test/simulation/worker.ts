@@ -8,9 +8,14 @@ import { runWhole } from './run.ts'
 
 guardGlobals()
 
-async function outcomeOf({ seed, faultMs, replays }: Asked): Promise<Outcome> {
+async function outcomeOf({ seed, faultMs, replays, times }: Asked): Promise<Outcome> {
   const { result, plan } = await runWhole({ seed, faultMs })
-  const outcome = { result, faultMs: plan.sizes['faultMs'] ?? 0 }
+  const hashes = [result.traceHash]
+  for (let time = 1; time < times; time += 1) {
+    const again = await runWhole({ seed, faultMs })
+    hashes.push(again.result.traceHash)
+  }
+  const outcome = { result, hashes, faultMs: plan.sizes['faultMs'] ?? 0 }
   if (result.ok) return outcome
   const file = join(replays, `seed-${seed}.json`)
   save(plan, result, file)

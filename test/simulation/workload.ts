@@ -10,13 +10,13 @@ import type { LedgerChecker } from './checkers/ledgers.ts'
 import type { LogChecker } from './checkers/logs.ts'
 import { checkError, mayHaveEffect } from '../../src/simulation/report.ts'
 import type { Life } from './life.ts'
-import { databaseOf, machine } from './states.ts'
+import { databaseOf, machineWith } from './states.ts'
 
 export type Work = (life: Life, checkers: Checkers) => Promise<void>
 
 /** Creates a ledger, appends, and closes it, or leaves it to others. */
 export const writeLedger: Work = async (life, checkers) => {
-  const { ledgers, quorums } = checkers
+  const { ledgers, quorums, sometimes } = checkers
   const { client, report } = life
   await life.during('a ledger is created', async () => {
     const quorum = quorums[life.choose(quorums.length)]
@@ -31,7 +31,9 @@ export const writeLedger: Work = async (life, checkers) => {
     if (life.choose(3) > 0) await Promise.all(pending)
     if (life.choose(4) === 0) return
     try {
-      const last = await life.during('a ledger is closed', () => writer.close())
+      const last = await life.during('a ledger is closed', () =>
+        sometimes.during('close', writer.ledgerId, () => writer.close()),
+      )
       ledgers.closed(writer.ledgerId, last, `its writer on ${life.machine}`)
     } catch (error) {
       checkError(report, error, 'close of a ledger')
@@ -74,13 +76,14 @@ async function appendOne(life: Life, ledgers: LedgerChecker, writer: LedgerWrite
 }
 
 /** Fences whoever writes a ledger, and reads it to its end. */
-export const recoverLedger: Work = async (life, { ledgers }) => {
+export const recoverLedger: Work = async (life, { ledgers, sometimes }) => {
   const ids = ledgers.live
   const ledgerId = ids[ids.length - 1 - life.choose(Math.min(6, Math.max(1, ids.length)))]
   await life.pause([0, 1500])
   if (ledgerId === undefined || life.stopping) return
   await onLedger(life, ledgers, ledgerId, async () => {
-    await using reader = await life.client.ledgers.recover(ledgerId)
+    const recover = () => life.client.ledgers.recover(ledgerId)
+    await using reader = await sometimes.during('recovery', ledgerId, recover)
     ledgers.closed(ledgerId, reader.lastAddConfirmed, `a recoverer on ${life.machine}`)
     await readAll(life, ledgers, reader)
   })
@@ -218,9 +221,11 @@ export function truncateLog(name: string): Work {
 
 /** Commands and questions to a state in memory. */
 export function useMachine(name: string): Work {
-  return async (life, { machines }) => {
+  return async (life, { machines, sometimes }) => {
     const checker = machines.get(name)
     if (checker === undefined) return
+    const begins = () => sometimes.begins('the load of a snapshot is interrupted', life.machine)
+    const machine = machineWith(begins)
     const sessionTimeoutMs = [3_600_000, 3000][life.choose(2)] ?? 0
     const options = { snapshotEvery: 40, checkEvery: 10, sessionTimeoutMs }
     const open = () =>

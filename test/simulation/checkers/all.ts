@@ -1,9 +1,10 @@
 // The checkers of one run, each told of what the others know.
 
 import type { CreateLedgerOptions } from '../../../src/replication/api.ts'
-import type { Damage } from '../../../src/simulation/index.ts'
+import type { Damage, World } from '../../../src/simulation/index.ts'
 import type { Report } from '../../../src/simulation/report.ts'
 import { Budget } from '../budget.ts'
+import { Sometimes } from '../sometimes.ts'
 import { BookieChecker } from './bookies.ts'
 import { CommandChecker } from './commands.ts'
 import { LedgerChecker } from './ledgers.ts'
@@ -24,10 +25,16 @@ export interface Checkers {
   readonly bookies: BookieChecker
   readonly metadata: MetadataChecker
   readonly budget: Budget
+  readonly sometimes: Sometimes
 }
 
 /** `damage`: what befell a disk so far. */
-export function createCheckers(report: Report, damage: () => Damage | undefined): Checkers {
+export function createCheckers(
+  world: World,
+  report: Report,
+  damage: () => Damage | undefined,
+): Checkers {
+  const sometimes = new Sometimes(world)
   const budget = new Budget({ damage, metadata: () => metadata })
   const bookies = new BookieChecker(report, budget)
   const holders = bookies.holders.bind(bookies)
@@ -40,12 +47,14 @@ export function createCheckers(report: Report, damage: () => Damage | undefined)
       if (ledgers.live.includes(ledgerId)) ledgers.closed(ledgerId, last, 'the metadata')
     },
     states: new Set(['accounts', 'bank']),
+    changed: (...change) => sometimes.changed(...change),
   })
   const ledgers = new LedgerChecker(report, holders, (...entry) => metadata.owners(...entry))
   return {
     ackQuorumSize: 1,
     quorums: [],
     budget,
+    sometimes,
     ledgers,
     logs: new Map([['orders', new LogChecker(report, 'orders')]]),
     machines: new Map([['accounts', new CommandChecker(report, 'accounts')]]),

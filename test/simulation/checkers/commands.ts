@@ -26,6 +26,15 @@ export class CommandChecker {
     return this.#answered.size
   }
 
+  /** Commands that were neither answered nor refused, as they were at last. */
+  get unknown(): { there: number; notThere: number } {
+    const isOpen = (name: string) => !this.#answered.has(name) && !this.#refused.has(name)
+    const open = [...this.#known].filter(isOpen)
+    const list = new Set(this.#list)
+    const there = open.filter((name) => list.has(name)).length
+    return { there, notThere: open.length - there }
+  }
+
   executing(command: string): void {
     this.#known.add(command)
   }

@@ -94,6 +94,14 @@ export class LogChecker {
     )
   }
 
+  /** Appends that neither were acknowledged nor failed for certain, as they were at last. */
+  get unknown(): { there: number; notThere: number } {
+    const acked = new Set([...this.#acked.values()].map((payload) => payload.toString('latin1')))
+    const open = [...this.#appended].filter((key) => !acked.has(key) && !this.#refused.has(key))
+    const there = open.filter((key) => this.#positions.has(key)).length
+    return { there, notThere: open.length - there }
+  }
+
   /** One pass of one reader: positions must follow one another. */
   read(reader: string, position: number, payload: Buffer): void {
     const next = this.#next.get(reader) ?? position

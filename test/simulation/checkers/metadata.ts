@@ -35,6 +35,8 @@ export interface MetadataParts {
   readonly closed: (ledgerId: bigint, lastEntryId: number) => void
   /** Logs on which replicated states live. */
   readonly states: ReadonlySet<string>
+  /** The metadata of a ledger was changed. */
+  readonly changed?: (ledgerId: bigint, after: LedgerMetadata) => void
 }
 
 interface Node {
@@ -182,6 +184,7 @@ export class MetadataChecker {
     const problem = ledgerProblem({ before, after, ackedCount })
     if (problem !== undefined) this.#parts.report.violated('I12', `ledger ${ledgerId} ${problem}`)
     this.#ledgers.set(ledgerId, after)
+    this.#parts.changed?.(ledgerId, after)
     if (after.state !== 'closed' || before?.state === 'closed') return
     this.#parts.closed(ledgerId, after.lastEntryId)
     if (before?.state === 'in-recovery') this.#checkFences(ledgerId, before)
