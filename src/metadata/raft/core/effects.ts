@@ -118,7 +118,7 @@ export interface Effects {
   /** Followers that need a snapshot: answered by `snapshot-taken`. */
   readonly snapshotsWanted: NodeId[]
   readonly chunkReads: ChunkRead[]
-  /** Transfers that have ended: what was read for this follower may go. */
+  /** Transfers that have ended or are not wanted any more: what was taken for them may go. */
   readonly snapshotsReleased: NodeId[]
 
   /** Set when it has changed. */

@@ -19,6 +19,7 @@ import { becomeFollower } from './roles.ts'
 import { onSnapshotChunk, onSnapshotDone } from './snapshot-receive.ts'
 import { onChunkRead, onSnapshotTaken, onTransferResponse } from './snapshot-send.ts'
 import { onTick, resign } from './tick.ts'
+import { isRetired } from './state.ts'
 import type { RaftState } from './state.ts'
 import type { Effects } from './effects.ts'
 import type { Input } from './inputs.ts'
@@ -94,9 +95,7 @@ function stepDriver(state: RaftState, input: DriverInput, effects: Effects): voi
       onLogCut(state, input.index)
       break
     case 'snapshot-taken':
-      withProgress(state, input.to, (progress) => {
-        onSnapshotTaken(state, progress, { snapshot: input.snapshot, effects })
-      })
+      onSnapshotTaken(state, input, effects)
       break
     case 'chunk-read':
       withProgress(state, input.to, (progress) => {
@@ -145,7 +144,8 @@ function onRead(
     withProgress(state, reader, (progress) => onEntriesRead(state, progress, { entries, effects }))
     return
   }
-  if (!state.readingCommitted) return
+  // What was asked for before a snapshot was installed is not wanted any more.
+  if (!state.readingCommitted || from !== state.handedOut + 1) return
   state.readingCommitted = false
   invariant(entries.length > 0, 'what is committed and not applied is in the store', { from })
   const { log } = state
@@ -178,15 +178,12 @@ function onMessage(state: RaftState, message: Message, effects: Effects): void {
   if (message.type === 'retired') {
     retire(state, effects)
   } else if (message.type === 'vote' && isRetired(state, from)) {
+    // F3.12: one that was removed and does not know it.
     sendAfterPersist(effects, { type: 'retired', from: to, to: from, term: state.term })
   } else if (takesOver(state, message, effects)) {
     dispatch(state, message, effects)
   }
 }
-
-/** F3.12: one that asks for votes and was removed for good learns so. */
-const isRetired = ({ configurations, commit }: RaftState, id: NodeId): boolean =>
-  !!configurations.findLast(({ index }) => index <= commit)?.configuration.retired.includes(id)
 
 function retire(state: RaftState, effects: Effects): void {
   state.retired = true

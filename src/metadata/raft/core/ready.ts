@@ -6,7 +6,7 @@ import { entryBytes, entryAt, evict, firstInMemory, sliceEntries } from './log.t
 import { askTransferee } from './proposals.ts'
 import { serveReads } from './reads.ts'
 import { sendAppends } from './replication.ts'
-import { inForce, isReady } from './state.ts'
+import { inForce, isReady, isRetired } from './state.ts'
 import type { RaftState } from './state.ts'
 import type { Effects, SoftState } from './effects.ts'
 import type { Entry } from './types.ts'
@@ -96,7 +96,7 @@ function tellChanges(state: RaftState, effects: Effects): void {
     leader: state.leader,
     ready: isReady(state),
     transferee: state.transferee,
-    retired: state.retired,
+    retired: state.retired || isRetired(state, state.options.id),
   }
   const isSame =
     told.role === soft.role &&

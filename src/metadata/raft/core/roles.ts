@@ -99,6 +99,7 @@ export function becomeLeader(state: RaftState, effects: Effects): void {
   state.role = 'leader'
   state.leader = state.options.id
   state.votes.clear()
+  state.electionTicks = 0
   state.heartbeatTicks = 0
   state.receiving = undefined
   state.reads.length = 0

@@ -7,7 +7,7 @@ import type { Progress } from './progress.ts'
 import type { RaftState } from './state.ts'
 import type { Effects } from './effects.ts'
 import type { SnapshotResponse } from './messages.ts'
-import type { SnapshotMeta } from './types.ts'
+import type { NodeId, SnapshotMeta } from './types.ts'
 
 export function startTransfer(progress: Progress, effects: Effects): void {
   becomeSnapshot(progress)
@@ -30,11 +30,17 @@ function abortTransfer(progress: Progress, effects: Effects): void {
 
 export function onSnapshotTaken(
   state: RaftState,
-  progress: Progress,
-  { snapshot, effects }: { snapshot: SnapshotMeta | undefined; effects: Effects },
+  { to, snapshot }: { to: NodeId; snapshot: SnapshotMeta | undefined },
+  effects: Effects,
 ): void {
-  const { transfer } = progress
-  if (!transfer || transfer.snapshot) return
+  const progress = state.progress.get(to)
+  const { transfer } = progress ?? {}
+  if (!progress || !transfer) {
+    // Given up meanwhile.
+    if (snapshot) effects.snapshotsReleased.push(to)
+    return
+  }
+  if (transfer.snapshot) return
   // F3.56: behind it the log must go on.
   if (!snapshot || snapshot.index < state.log.cutIndex) {
     abortTransfer(progress, effects)

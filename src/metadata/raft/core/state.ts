@@ -146,6 +146,12 @@ export function configurationAt(state: RaftState, index: number): ConfigurationA
 export const isReady = (state: RaftState): boolean =>
   state.role === 'leader' && state.commit >= state.termStart
 
+/** True if a configuration that is committed says that this id was removed for good. */
+export function isRetired({ configurations, commit }: RaftState, id: NodeId): boolean {
+  const committed = configurations.findLast(({ index }) => index <= commit)
+  return !!committed?.configuration.retired.includes(id)
+}
+
 /** A core as its store left it. Throws QUIRE_INVARIANT for a store that cannot be one. */
 export function createRaft(options: RaftOptions, stored: StoredState): RaftState {
   const { hardState, applied, configurations } = stored
@@ -201,14 +207,16 @@ export function createRaft(options: RaftOptions, stored: StoredState): RaftState
   }
 }
 
-function checkStored({ hardState, cut, lastIndex, applied, configurations }: StoredState): void {
+function checkStored(stored: StoredState): void {
+  const { hardState, cut, lastIndex, terms, applied, configurations } = stored
   const facts = { ...hardState, cut: cut.index, lastIndex, applied }
   // F3.29: a hint above what is there means that what was durable has gone.
   invariant(hardState.commit <= lastIndex, 'what was committed is in the log', facts)
   invariant(applied >= cut.index && applied <= lastIndex, 'the state is within the log', facts)
   invariant(configurations.length > 0, 'a configuration is stored with the state', facts)
   invariant((configurations[0]?.index ?? 0) <= applied, 'the first configuration is applied', facts)
-  invariant(hardState.term >= cut.term, 'the term is not behind the log', facts)
+  const lastTerm = terms.at(-1)?.term ?? cut.term
+  invariant(hardState.term >= lastTerm, 'the term is not behind the log', { ...facts, lastTerm })
 }
 
 const createStorage = (term: number, vote: NodeId | undefined): Storage => ({

@@ -3,6 +3,7 @@
 import t from 'tap'
 import { apart, RaftNetwork } from '../../../support/raft-network.ts'
 import { append, entry } from '../../../support/raft-messages.ts'
+import { storedOf } from '../../../support/raft-disk.ts'
 import type { EntryType } from '../../../../src/metadata/raft/core/types.ts'
 
 function led(options: ConstructorParameters<typeof RaftNetwork>[0] = {}): RaftNetwork {
@@ -107,4 +108,33 @@ t.test('F2: effects are told once, and the group does nothing when nothing happe
   core.finish(state, effects)
   t.same(effects, core.createEffects(), 'not even for a tick')
   t.equal(network.state('b').electionTicks + 1, state.electionTicks, 'a clone is its own')
+})
+
+t.test('F2: answers to what is not asked for any more are let go', async (t) => {
+  const network = led()
+  for (const text of ['x', 'y', 'z']) network.propose('a', text)
+  network.settle()
+  const { core } = network
+  const { view, options } = network.node('a')
+  const hard = { ...view.hard, commit: 4 }
+  const stored = storedOf({ ...view, hard, applied: 0, values: [] })
+  const state = core.createRaft(options, stored)
+  const effects = core.createEffects()
+  core.finish(state, effects)
+  t.match(effects.entryReads, [{ reader: 'a', from: 1, to: 4 }])
+  core.step(state, { type: 'entries-read', reader: 'a', from: 3, entries: [] }, effects)
+  t.same(effects.committed, [], 'of a read before')
+  const entries = view.log
+  core.step(state, { type: 'entries-read', reader: 'a', from: 1, entries }, effects)
+  t.same(
+    effects.committed.map(({ entry }) => entry.index),
+    [1, 2, 3, 4],
+  )
+  const snapshot = { id: 's', index: 3, term: 1, configuration: view.configuration, sizeBytes: 1 }
+  core.step(state, { type: 'snapshot-taken', to: 'b', snapshot }, effects)
+  t.same(effects.snapshotsReleased, ['b'], 'taken too late')
+  const none = { type: 'entries-read' as const, reader: 'a', from: 1, entries: [] }
+  const again = core.createRaft(options, stored)
+  core.finish(again, core.createEffects())
+  t.throws(() => core.step(again, none, effects), { code: 'QUIRE_INVARIANT' }, 'it has to be there')
 })

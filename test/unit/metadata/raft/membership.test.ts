@@ -286,7 +286,7 @@ t.test('F3.70 a removed leader leads until that is committed, then steps down', 
   network.hungDisks.clear()
   network.settle()
   t.equal(network.outcome(ctx), 'committed')
-  t.equal(network.state('a').role, 'follower')
+  t.match(network.state('a').told, { role: 'follower', retired: true })
   network.tickAll(60, apart)
   t.ok(network.leader === 'b' || network.leader === 'c')
   t.equal(network.state('a').role, 'follower')
