@@ -69,6 +69,11 @@ export class SimulatedCluster {
     return [...this.#operators.values()]
   }
 
+  /** Never the first node: it has the only copy of the metadata. */
+  get victims(): Operator[] {
+    return this.operators.slice(1)
+  }
+
   /** A client on a machine of its own. Whatever ran there must have been killed. */
   client(machine: string, io: Io = createSimulatedIo(this.world, machine)): Promise<Client> {
     const { logger, connect } = this.#options
@@ -95,33 +100,40 @@ export class SimulatedCluster {
   }
 }
 
-interface OperatorParts {
+/** What an operator keeps running. */
+export interface Running {
+  /** Resolves when it can go on no more. */
+  readonly failed: Promise<Error>
+  close(): Promise<unknown>
+}
+
+interface OperatorParts<R extends Running> {
   readonly name: string
   readonly restartMs: readonly [number, number]
-  readonly open: () => Promise<Node>
+  readonly open: () => Promise<R>
 }
 
 /** Keeps one node running: starts it, and again when it ended or was made to end. */
-export class Operator {
+export class Operator<R extends Running = Node> {
   readonly name: string
   /** Opens whenever a node became ready. */
   readonly ready: Gate = new Gate()
   /** Starts that failed, with why. */
   readonly refusals: { readonly timeMs: number; readonly error: unknown }[] = []
   readonly #world: World
-  readonly #parts: OperatorParts
-  #node: Node | undefined
+  readonly #parts: OperatorParts<R>
+  #node: R | undefined
   #wanted = false
   #life = 0
 
-  constructor(world: World, parts: OperatorParts) {
+  constructor(world: World, parts: OperatorParts<R>) {
     this.name = parts.name
     this.#world = world
     this.#parts = parts
   }
 
   /** The node that runs now. */
-  get node(): Node | undefined {
+  get node(): R | undefined {
     return this.#node
   }
 

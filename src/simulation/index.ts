@@ -15,6 +15,7 @@ export {
 export { Operator, SimulatedCluster, type ClusterOptions, type WrapIo } from './cluster.ts'
 export { damageKinds, type Damage, type DamageKind } from './damage.ts'
 export { journalOn, type StoredRecord } from './journals.ts'
+export { SimulatedGroup, type GroupOptions } from './group.ts'
 export { faultKinds, Nemesis, type FaultKind, type NemesisOptions } from './nemesis.ts'
 export { lanes, type LanesOptions } from './lanes.ts'
 export { readReplay, writeReplay, type Plan, type Replay } from './replay.ts'

@@ -3,7 +3,7 @@
 // lose what was not synced and nothing else, every cable is mended, every machine comes back.
 
 import type { CrashMode } from './crash.ts'
-import { clusterPort, type Operator, type SimulatedCluster } from './cluster.ts'
+import { clusterPort, type Operator, type Running } from './cluster.ts'
 import { defaultDiskFaults, defaultNetworkFaults } from './faults.ts'
 import { Damage, damageKinds, type DamageKind } from './damage.ts'
 import type { StoredRecord } from './journals.ts'
@@ -11,8 +11,20 @@ import { messageMs, type SimulatedNode } from './node.ts'
 import { disturb, leave } from './stranger.ts'
 import type { World } from './world.ts'
 
+type Kept = Pick<Operator<Running>, 'name' | 'kill' | 'cutPower' | 'restart' | 'start' | 'stop'>
+
+/** Machines with operators: a `SimulatedCluster` is one. */
+export interface Troubled {
+  readonly world: World
+  readonly nodes: readonly string[]
+  readonly operators: readonly Kept[]
+  operator(name: string): Kept
+  /** Those of which one disk may be damaged; by default none. */
+  readonly victims?: readonly Operator[]
+}
+
 export interface NemesisOptions {
-  readonly cluster: SimulatedCluster
+  readonly cluster: Troubled
   /** Machines of clients: cut off, paused and killed as nodes are. */
   readonly clients: () => readonly string[]
   /** What a client that is killed does then: start anew, or stay away. */
@@ -74,8 +86,7 @@ export const isDamage = (kind: FaultKind): kind is DamageKind =>
   damageKinds.some((damage) => damage === kind)
 
 /** Whether a disk may be damaged: of what was acknowledged there is a whole copy elsewhere. */
-export const hasCopies = (cluster: Pick<SimulatedCluster, 'nodes'>): boolean =>
-  cluster.nodes.length > 2
+export const hasCopies = (cluster: Pick<Troubled, 'nodes'>): boolean => cluster.nodes.length > 2
 
 const crashModes = ['any', 'none', 'all', 'prefix', 'subset', 'any'] as const
 
@@ -185,15 +196,14 @@ export class Nemesis {
     const { scheduler } = this.#world
     const withDamage = scheduler.choose(3, 'swarm.damage') === 0 && hasCopies(this.#options.cluster)
     return faultKinds.filter((kind) => {
-      if (isDamage(kind) && !withDamage) return false
+      if (isDamage(kind) && !(withDamage && this.#options.cluster.victims)) return false
       return scheduler.choose(3, 'swarm') === 0
     })
   }
 
-  /** Never of the first node: it has the only copy of the metadata. */
   #damage(): Damage {
     const { cluster, mayForget } = this.#options
-    const victim = cluster.operator(this.#pick(cluster.nodes.slice(1)))
+    const victim = this.#pick(cluster.victims ?? [])
     const may = mayForget && ((records: readonly StoredRecord[]) => mayForget(victim.name, records))
     return new Damage({ world: this.#world, victim, mayForget: may })
   }
@@ -332,7 +342,7 @@ export class Nemesis {
     if (clients.length > 0) call(this.#pick(clients))
   }
 
-  #operator(): Operator {
+  #operator(): Kept {
     const { cluster } = this.#options
     return cluster.operator(this.#pick(cluster.nodes))
   }

@@ -32,6 +32,8 @@ export interface SchedulerOptions {
   readonly choices?: ChoiceLists | undefined
   /** Fails the run after so many events. Default 20 million. */
   readonly eventsMax?: number | undefined
+  /** Called after each event, and all that followed from it: where invariants are looked at. */
+  readonly afterEvent?: (() => void) | undefined
   /** Called for each event and choice, for people: what happened and when. */
   readonly trace?: ((line: string) => void) | undefined
   /** Called with what is told: the story of the run. Telling costs nothing when nobody listens. */
@@ -197,6 +199,7 @@ export class Scheduler {
     }
     event.owner.ran?.(this.#nowMs)
     await turn()
+    this.#options.afterEvent?.()
     return true
   }
 

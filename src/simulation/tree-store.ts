@@ -78,24 +78,37 @@ async function newest(place: Place, old: readonly number[]): Promise<TreeImage> 
 }
 
 /** What the bytes of one file hold; undefined when it was never completely begun. */
-export async function imageIn(bytes: Buffer): Promise<TreeImage | undefined> {
+async function imageIn(bytes: Buffer): Promise<TreeImage | undefined> {
   const image = new TreeImage()
-  let records = 0
-  for (let at = 0; at + headBytes <= bytes.length; records++) {
+  const records = recordsIn(bytes)
+  for (const { body } of records) {
+    const changes: unknown = deserialize(body)
+    invariant(isStoredChanges(changes), 'a record is a list of changes')
+    for (const change of changes) await image.make(change)
+  }
+  image.forgetStaged()
+  return records.length === 0 ? undefined : image
+}
+
+/** Records up to the first that is none. */
+export function recordsIn(bytes: Buffer): { at: number; body: Buffer }[] {
+  const records: { at: number; body: Buffer }[] = []
+  for (let at = 0; at + headBytes <= bytes.length;) {
     const size = bytes.readUInt32BE(at)
     const body = bytes.subarray(at + headBytes, at + headBytes + size)
     if (size === 0 || body.length < size || crc32c(body, 0, size) !== bytes.readUInt32BE(at + 4))
       break
-    const changes: unknown = deserialize(body)
-    invariant(Array.isArray(changes), 'a record is a list of changes')
-    for (const change of changes) await image.make(change)
+    records.push({ at, body })
     at += headBytes + size
   }
-  image.forgetStaged()
-  return records === 0 ? undefined : image
+  return records
 }
 
-function recordOf(changes: readonly StoredChange[]): Buffer {
+export function isStoredChanges(value: unknown): value is StoredChange[] {
+  return Array.isArray(value)
+}
+
+export function recordOf(changes: readonly StoredChange[]): Buffer {
   const body = serialize(changes)
   const head = Buffer.alloc(headBytes)
   head.writeUInt32BE(body.length, 0)

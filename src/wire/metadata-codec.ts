@@ -3,7 +3,7 @@
 // throws QUIRE_BAD_FRAME and nothing else, reads nothing beyond the payload, makes nothing larger
 // than it, and ignores bytes after the last field it knows.
 
-import { ByteReader, type ByteWriter } from './bytes.ts'
+import { ByteReader, ByteWriter } from './bytes.ts'
 import {
   bad,
   beginFrame,
@@ -196,10 +196,7 @@ function putRequest(to: ByteWriter, request: MetadataRequest): void {
       break
     }
     case 'multi':
-      putList(to, request.operations, (operation) => {
-        to.u8(operationNumbers[operation.type])
-        putOperation(to, operation)
-      })
+      putOperations(to, request.operations)
       break
     case 'multiRead':
       to.u8(request.linearizable ? readFlags.linearizable : 0)
@@ -249,6 +246,24 @@ function takeRequest(from: ByteReader): MetadataRequest | UnknownRequest {
       break
   }
   return { type }
+}
+
+function putOperations(to: ByteWriter, operations: readonly WireOperation[]): void {
+  putList(to, operations, (operation) => {
+    to.u8(operationNumbers[operation.type])
+    putOperation(to, operation)
+  })
+}
+
+/** The operations of a multi by themselves, as logs keep them. */
+export function encodeOperations(operations: readonly WireOperation[]): Buffer {
+  const to = new ByteWriter()
+  putOperations(to, operations)
+  return to.finish()
+}
+
+export function decodeOperations(bytes: Uint8Array): WireOperation[] {
+  return takeList(new ByteReader(bytes), takeMultiOperation)
 }
 
 function putOperation(to: ByteWriter, operation: WireOperation): void {

@@ -15,6 +15,8 @@ export interface Canary {
   readonly what: string
   /** By file, below src. Each must match exactly once, or the canary is out of date. */
   readonly edits: Readonly<Record<string, readonly Edit[]>>
+  /** What shows it: whole nodes, or a group that replicates the metadata. Default: nodes. */
+  readonly world?: 'nodes' | 'group'
   /** Runs that bring it out, of those that seeds give. Default: all. */
   readonly runs?: Runs
   /** The seed that caught it when it was last searched for: where the next look begins. */

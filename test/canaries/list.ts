@@ -6,10 +6,12 @@ import { ledgerCanaries } from './ledger.ts'
 import { logCanaries } from './log.ts'
 import { metadataCanaries } from './metadata.ts'
 import { planted } from './planted.ts'
+import { raftCanaries } from './raft.ts'
 
 export const canaries: readonly Canary[] = [
   ...ledgerCanaries,
   ...bookieCanaries,
+  ...raftCanaries,
   ...logCanaries,
   ...metadataCanaries,
 ]

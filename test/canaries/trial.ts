@@ -8,7 +8,10 @@ const [id = '', from = '1', to = from, unharmed] = process.argv.slice(2)
 const canary = canaryOf(id)
 if (unharmed === undefined) release(canary)
 else guardGlobals()
-const { runSeed } = await import('../simulation/run.ts')
+const runSeed =
+  canary.world === 'group'
+    ? (await import('../simulation/raft/run.ts')).runGroup
+    : (await import('../simulation/run.ts')).runSeed
 const { vague } = await import('../../src/simulation/report.ts')
 
 for (let seed = Number(from); seed <= Number(to); seed += 1) {

@@ -1,6 +1,7 @@
 // npm run simulate -- --seed N | --seeds A..B [--ms N] [--jobs N] [--json]
 //                     --replay FILE [--shrink RUNS]
 //                     [--canary ID] [--until] [--times N] [--trace]: in this process, one by one
+//                     [--raft]: a group that replicates the metadata; so too
 // One line of JSON for each seed; exits with 1 when a checker found something. A run that failed is
 // written into a file, and drawn on standard error.
 import { readFileSync } from 'node:fs'
@@ -29,6 +30,8 @@ const { values } = parseArgs({
     until: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
+    /** A group that replicates the metadata, without the rest of a node. */
+    raft: { type: 'boolean', default: false },
   },
 })
 
@@ -40,8 +43,17 @@ const [from = 1, to = from] = (values.seeds ?? values.seed ?? '1').split('..').m
 const alone = from === to || values.canary !== undefined || values.trace || values.until
 const jobs = Number(values.jobs ?? (alone ? 0 : availableParallelism()))
 
+const known = values.canary === undefined ? undefined : canaryOf(values.canary)
 let ok: boolean
-if (jobs > 0 && values.replay === undefined) {
+if (values.raft || known?.world === 'group') {
+  if (known) release(known)
+  else guardGlobals()
+  const { groupsOneByOne } = await import('./raft/seeds.ts')
+  const trace = values.trace ? (line: string) => process.stderr.write(`${line}\n`) : undefined
+  const { times, until } = values
+  const seeds = { from, to, times: Number(times), until, faultMs }
+  ok = await groupsOneByOne(seeds, { canary: known, trace, json })
+} else if (jobs > 0 && values.replay === undefined) {
   const { runMany } = await import('./many.ts')
   let next = from
   const tally = await runMany({
@@ -55,12 +67,11 @@ if (jobs > 0 && values.replay === undefined) {
   process.stderr.write(`${tally.coverage}\n${tally.summary}\n`)
   ok = tally.ok
 } else {
-  const canary = values.canary === undefined ? undefined : canaryOf(values.canary)
-  if (canary) release(canary)
+  if (known) release(known)
   else guardGlobals()
   const here = await import('./here.ts')
   const say = (line: string) => process.stderr.write(`${line}\n`)
-  const how = { canary, say, trace: values.trace ? say : undefined, json, replays }
+  const how = { canary: known, say, trace: values.trace ? say : undefined, json, replays }
   if (values.replay !== undefined) {
     const text = readFileSync(values.replay, 'utf8')
     ok = await here.replay(text, {

@@ -20,16 +20,12 @@ import type { Logger } from '../../io/log.ts'
 import type { Clock, Random, Timer, Timers } from '../../io/time.ts'
 import type { TreeBatch, TreeStore } from '../../io/tree-store.ts'
 import type { CreateMode, MultiOperation, MultiResult, NodeStat } from '../contract.ts'
-import { Batch } from './batch.ts'
 import { commandBytes } from './command.ts'
 import type { SessionEnd, TreeCommand, TreeRequest, TreeResult } from './command.ts'
 import { closedError, treeError, unavailable } from './errors.ts'
-import { decodeZxid, zxidFact } from './facts.ts'
-import { Reads } from './reads.ts'
+import { PublishedTree } from './published.ts'
 import type { TreeRead, TreeReadResult } from './reads.ts'
-import { SessionTable } from './session-table.ts'
 import type { TreeSession } from './session-table.ts'
-import { Watches } from './watches.ts'
 import type { TreeWatch } from './watches.ts'
 
 export interface TreeOptions {
@@ -91,10 +87,9 @@ const defaults = {
 
 /** Opens the tree that a store holds. The store belongs to the tree from then on. */
 export async function openTree(options: TreeOptions): Promise<Tree> {
-  const { store } = options
-  const zxid = (await store.facts(zxidFact)).get(zxidFact)
-  const sessions = await SessionTable.load(store)
-  return new Tree(options, { sessions, zxid: zxid ? decodeZxid(zxid) : 0 })
+  const { store, logger } = options
+  const threw = (error: unknown) => logger.error({ err: error }, 'what watches the metadata threw')
+  return new Tree(options, await PublishedTree.load(store, threw))
 }
 
 export class Tree implements AsyncDisposable {
@@ -105,37 +100,29 @@ export class Tree implements AsyncDisposable {
   readonly failed: Promise<Error>
   readonly queueBytesMax: number
   readonly #options: TreeOptions
-  readonly #sessions: SessionTable
-  readonly #watches: Watches
-  readonly #reads: Reads
+  readonly #published: PublishedTree
   readonly #queue: Proposal[] = []
   readonly #fail: (error: Error) => void
   readonly #local = new Set<bigint>()
   #queuedBytes = 0
-  #zxid: number
   #running: Promise<void> | undefined
   #ended: Error | undefined
   #hasCommitted = false
   #collector: Timer | undefined
 
-  constructor(options: TreeOptions, state: { sessions: SessionTable; zxid: number }) {
+  constructor(options: TreeOptions, published: PublishedTree) {
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.failed = promise
     this.#fail = resolve
     this.#options = options
     this.queueBytesMax = options.queueBytesMax ?? defaults.queueBytesMax
-    this.#sessions = state.sessions
-    this.#zxid = state.zxid
-    this.#watches = new Watches((error) =>
-      options.logger.error({ err: error }, 'what watches the metadata threw'),
-    )
-    this.#reads = new Reads(options.store, this.#watches)
+    this.#published = published
     this.#scheduleCollection()
   }
 
   /** The last change that is published. */
   get lastZxid(): number {
-    return this.#zxid
+    return this.#published.zxid
   }
 
   get queuedBytes(): number {
@@ -147,12 +134,12 @@ export class Tree implements AsyncDisposable {
    * this process.
    */
   async sessions(): Promise<TreeSession[]> {
-    return this.#sessions.list().filter(({ sessionId }) => !this.#local.has(sessionId))
+    return this.#published.sessions.list().filter(({ sessionId }) => !this.#local.has(sessionId))
   }
 
   /** Undefined when the session has ended or never was. */
   sessionEnded(sessionId: bigint): Promise<SessionEnd> | undefined {
-    return this.#sessions.get(sessionId)?.ended
+    return this.#published.sessions.get(sessionId)?.ended
   }
 
   /** `local`: it lives and ends with this process, so nobody listens for it. */
@@ -233,7 +220,7 @@ export class Tree implements AsyncDisposable {
   /** Several reads of the same state. What is not there is a result of its own. */
   async multiRead(reads: readonly TreeRead[]): Promise<TreeReadResult[]> {
     if (this.#ended) throw this.#ended
-    return this.#reads.run(reads)
+    return this.#published.reads.run(reads)
   }
 
   /** Resolves when a read shows everything that was acknowledged before the call. */
@@ -243,7 +230,7 @@ export class Tree implements AsyncDisposable {
 
   /** Takes a watch back that was not called yet. */
   unwatch(watch: TreeWatch): void {
-    this.#watches.remove(watch)
+    this.#published.watches.remove(watch)
   }
 
   /** Commits what waits, and closes the store. Watches end with `session`. */
@@ -256,7 +243,7 @@ export class Tree implements AsyncDisposable {
     this.#collector?.cancel()
     await this.#running
     if (this.#isFailed()) return
-    this.#watches.end()
+    this.#published.watches.end()
     await this.#options.store.close()
   }
 
@@ -303,20 +290,10 @@ export class Tree implements AsyncDisposable {
 
   /** Applies a group in order, makes it durable, and publishes it. */
   async #commit(group: readonly Proposal[]): Promise<void> {
-    const { store } = this.#options
-    const batch = new Batch({ store, sessions: this.#sessions, zxid: this.#zxid })
-    await batch.load(group.map(({ command }) => command))
-    const results: TreeResult[] = []
-    for (const { command } of group) results.push(await batch.apply(command))
-    const changes = batch.changes()
-    if (changes) {
-      this.#reads.hide(batch.before)
-      await this.#makeDurable(changes)
-      this.#reads.show(batch.before)
-    }
-    this.#zxid = batch.zxid
-    for (const event of batch.events) this.#watches.fire(event)
-    batch.tellEnded()
+    const commands = group.map(({ command }) => command)
+    const results = await this.#published.apply(commands, async (changes) => {
+      if (changes) await this.#makeDurable(changes)
+    })
     for (const [index, { bytes, resolve, reject }] of group.entries()) {
       this.#queuedBytes -= bytes
       const result = results[index]
@@ -367,7 +344,7 @@ export class Tree implements AsyncDisposable {
     const pending = [...group, ...this.#queue.splice(0)]
     this.#queuedBytes = 0
     for (const { reject } of pending) reject(error)
-    this.#watches.end()
+    this.#published.watches.end()
     this.#fail(QuireError.is(cause) ? cause : error)
     // A store that failed may hang at its close too: nobody waits for it.
     this.#options.store.close().catch((closing: unknown) => {

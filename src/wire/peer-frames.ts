@@ -1,0 +1,133 @@
+// The frames of the peer protocol: what nodes that replicate the metadata say to one another, each
+// over a connection that it made itself. docs/format/peer-protocol.md draws them.
+//
+// The first frame says who speaks to whom, of which cluster and since which start. Its checksum
+// seeds those of all later frames, so that a frame belongs to this conversation or is none.
+
+import { QuireError } from '../errors.ts'
+import { ByteReader, ByteWriter } from './bytes.ts'
+import { crc32c } from './crc32c.ts'
+
+/** The first four bytes of the first packet, in both directions. */
+export const peerMagic = 'QRP1'
+
+/** High byte: major, refused when newer. Low byte: minor, fields added at the end. */
+export const peerVersion = 0x0100
+
+export const peerLimits = {
+  /** A frame with its length field: the largest entry, and what goes with it. */
+  frameBytes: 2_097_152,
+  /** Nobody has shown who he is yet. */
+  helloBytes: 1_024,
+} as const
+
+/** What the one who connects says of himself, and of whom he means. */
+export interface PeerHello {
+  readonly version: number
+  readonly clusterId: string
+  readonly from: string
+  readonly to: string
+  /** Counts the starts of `from`: a lower one is of a process that is gone. */
+  readonly incarnation: number
+}
+
+export const peerStatuses = {
+  ok: 0,
+  /** The other does not speak this major version. */
+  version: 1,
+  /** It belongs to another cluster. */
+  cluster: 2,
+  /** It is not the one that is meant. */
+  node: 3,
+  /** It has heard from a later start of this node. */
+  incarnation: 4,
+  /** Removed, or another node under this id: it will not be heard. */
+  unwelcome: 5,
+} as const
+
+export type PeerStatus = keyof typeof peerStatuses
+
+export interface PeerWelcome {
+  readonly version: number
+  /** One that this version does not know is `unwelcome`. */
+  readonly status: PeerStatus
+  /** For people. */
+  readonly message: string
+}
+
+const lengthBytes = 4
+const checksumBytes = 4
+const statusOf = new Map<number, PeerStatus>()
+for (const status of Object.keys(peerStatuses) as PeerStatus[]) {
+  statusOf.set(peerStatuses[status], status)
+}
+
+const bad = (what: string): QuireError =>
+  new QuireError('QUIRE_BAD_FRAME', `malformed peer frame: ${what}`)
+
+export function encodePeerHello(hello: PeerHello): Buffer {
+  const to = new ByteWriter().u32(0).raw(Buffer.from(peerMagic, 'latin1')).u32(0)
+  to.u16(hello.version).utf8(hello.clusterId).utf8(hello.from).utf8(hello.to)
+  return sealed(to.safeInteger(hello.incarnation), peerMagic.length)
+}
+
+/** Of another major version nothing but the number is read. */
+export function decodePeerHello(payload: Uint8Array): PeerHello {
+  const from = opened(payload)
+  const version = from.u16()
+  if (version >> 8 !== peerVersion >> 8) {
+    return { version, clusterId: '', from: '', to: '', incarnation: 0 }
+  }
+  const names = { clusterId: from.utf8(), from: from.utf8(), to: from.utf8() }
+  return { version, ...names, incarnation: from.safeInteger() }
+}
+
+export function encodePeerWelcome({ version, status, message }: PeerWelcome): Buffer {
+  const to = new ByteWriter().u32(0).raw(Buffer.from(peerMagic, 'latin1')).u32(0)
+  return sealed(to.u16(version).u16(peerStatuses[status]).utf8(message), peerMagic.length)
+}
+
+export function decodePeerWelcome(payload: Uint8Array): PeerWelcome {
+  const from = opened(payload)
+  const version = from.u16()
+  return { version, status: statusOf.get(from.u16()) ?? 'unwelcome', message: from.utf8() }
+}
+
+/** What the frames of a conversation are seeded with: the checksum of its hello. */
+export function peerSeed(hello: Uint8Array): number {
+  return crc32c(hello, 0, hello.length)
+}
+
+/** A body as a frame of the conversation: u32 length, u32 checksum, body. */
+export function encodePeerFrame(body: Uint8Array, seed: number): Buffer {
+  const frame = Buffer.allocUnsafe(lengthBytes + checksumBytes + body.length)
+  frame.writeUInt32BE(checksumBytes + body.length, 0)
+  frame.writeUInt32BE(crc32c(body, 0, body.length, seed), lengthBytes)
+  frame.set(body, lengthBytes + checksumBytes)
+  return frame
+}
+
+/** The body of a frame's payload, as a view. QUIRE_BAD_FRAME when it is of no such conversation. */
+export function decodePeerFrame(payload: Uint8Array, seed: number): Buffer {
+  const from = new ByteReader(payload)
+  const checksum = from.u32()
+  const body = from.rest()
+  if (crc32c(body, 0, body.length, seed) !== checksum) throw bad('checksum')
+  return body
+}
+
+/** Fills length and checksum in; the checksum covers what is behind it. */
+function sealed(to: ByteWriter, magicBytes: number): Buffer {
+  const frame = to.setU32(0, to.length - lengthBytes).finish()
+  const from = lengthBytes + magicBytes + checksumBytes
+  frame.writeUInt32BE(crc32c(frame, from, frame.length), from - checksumBytes)
+  return frame
+}
+
+function opened(payload: Uint8Array): ByteReader {
+  const from = new ByteReader(payload)
+  if (from.raw(peerMagic.length).toString('latin1') !== peerMagic) throw bad('magic')
+  const checksum = from.u32()
+  if (crc32c(payload, from.offset, payload.length) !== checksum) throw bad('checksum')
+  return from
+}

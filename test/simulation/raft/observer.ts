@@ -1,0 +1,153 @@
+// Watches a member from outside: what its store called durable, and what left it for its peers.
+
+import { QuireError } from '../../../src/errors.ts'
+import { asBuffer } from '../../../src/wire/bytes.ts'
+import type {
+  Connection,
+  Io,
+  LogChange,
+  LogEntry,
+  Network,
+  ReplicatedTreeStore,
+  TreeBatch,
+  TreeStores,
+} from '../../../src/io/index.ts'
+import { decodeMessage } from '../../../src/metadata/raft/message-codec.ts'
+import { appliedBy, appliedIn } from '../../../src/metadata/raft/stored.ts'
+import { FrameReader } from '../../../src/wire/frame-reader.ts'
+import { decodePeerFrame, decodePeerHello, peerSeed } from '../../../src/wire/peer-frames.ts'
+import type { RaftOracle } from './oracle.ts'
+
+/** `opened` is given each member's store. */
+export function watched(
+  io: Io,
+  member: () => string,
+  { oracle, opened }: { oracle: RaftOracle; opened: (store: ReplicatedTreeStore) => void },
+): Io {
+  const trees: TreeStores = {
+    async open(path) {
+      const store = await io.trees.open(path)
+      await tell(store, member(), oracle)
+      opened(store)
+      return new WatchedStore(store, member(), oracle)
+    },
+  }
+  const network: Network = {
+    listen: (address, accept) => io.network.listen(address, accept),
+    async connect(address, options) {
+      const connection = await io.network.connect(address, options)
+      return new WatchedConnection(connection, oracle)
+    },
+  }
+  return { ...io, trees, network }
+}
+
+/** What is on the disk at a start; of a damaged log nothing. */
+async function tell(store: ReplicatedTreeStore, member: string, oracle: RaftOracle): Promise<void> {
+  const facts = await store.logFacts()
+  if (!facts.has('identity')) return
+  const range = await store.logRange()
+  const applied = (await appliedIn(store))?.at.index ?? 0
+  const { first, last } = range ?? { first: applied + 1, last: applied }
+  const entries: LogEntry[] = []
+  for (let index = first; index <= last; index++) {
+    try {
+      entries.push(...(await store.entries({ from: index, to: index, bytesMax: 1 })))
+    } catch (error) {
+      // Damaged: what was durable is not known any more, and must not be taken for less.
+      if (QuireError.is(error, 'QUIRE_BAD_METADATA')) return
+      throw error
+    }
+  }
+  oracle.opened(member, { entries, cut: first - 1, applied, facts })
+}
+
+class WatchedStore implements ReplicatedTreeStore {
+  readonly #store: ReplicatedTreeStore
+  readonly #member: string
+  readonly #oracle: RaftOracle
+  #staged: { index: number; term: number } | undefined
+
+  constructor(store: ReplicatedTreeStore, member: string, oracle: RaftOracle) {
+    this.#store = store
+    this.#member = member
+    this.#oracle = oracle
+  }
+
+  get: ReplicatedTreeStore['get'] = (paths) => this.#store.get(paths)
+  children: ReplicatedTreeStore['children'] = (path) => this.#store.children(path)
+  ownedBy: ReplicatedTreeStore['ownedBy'] = (session) => this.#store.ownedBy(session)
+  expirable: ReplicatedTreeStore['expirable'] = () => this.#store.expirable()
+  facts: ReplicatedTreeStore['facts'] = (prefix) => this.#store.facts(prefix)
+  logFacts: ReplicatedTreeStore['logFacts'] = () => this.#store.logFacts()
+  logRange: ReplicatedTreeStore['logRange'] = () => this.#store.logRange()
+  entries: ReplicatedTreeStore['entries'] = (range) => this.#store.entries(range)
+  image: ReplicatedTreeStore['image'] = (chunkBytes) => this.#store.image(chunkBytes)
+  commit: ReplicatedTreeStore['commit'] = (batch) => this.#store.commit(batch)
+  close: ReplicatedTreeStore['close'] = () => this.#store.close()
+
+  async apply(batch: TreeBatch): Promise<void> {
+    await this.#store.apply(batch)
+    this.#oracle.applied(this.#member, batch)
+  }
+
+  async append(change: LogChange): Promise<void> {
+    await this.#store.append(change)
+    this.#oracle.appended(this.#member, change)
+  }
+
+  async stage(piece: TreeBatch, isFirst: boolean): Promise<void> {
+    await this.#store.stage(piece, isFirst)
+    this.#staged = appliedBy(piece) ?? this.#staged
+  }
+
+  async install(change: LogChange): Promise<void> {
+    await this.#store.install(change)
+    if (this.#staged) this.#oracle.installed(this.#member, this.#staged)
+    this.#oracle.appended(this.#member, { ...change, truncateFrom: undefined })
+  }
+}
+
+/** Frames that are written to a peer, taken apart. */
+class WatchedConnection implements Connection {
+  readonly #connection: Connection
+  readonly #oracle: RaftOracle
+  readonly #frames = new FrameReader()
+  #ends: { from: string; to: string; seed: number } | undefined
+
+  constructor(connection: Connection, oracle: RaftOracle) {
+    this.#connection = connection
+    this.#oracle = oracle
+  }
+
+  get remote(): Connection['remote'] {
+    return this.#connection.remote
+  }
+  get queuedBytes(): number {
+    return this.#connection.queuedBytes
+  }
+  start: Connection['start'] = (handler) => this.#connection.start(handler)
+  cork: Connection['cork'] = () => this.#connection.cork()
+  uncork: Connection['uncork'] = () => this.#connection.uncork()
+  pause: Connection['pause'] = () => this.#connection.pause()
+  resume: Connection['resume'] = () => this.#connection.resume()
+  end: Connection['end'] = () => this.#connection.end()
+  destroy: Connection['destroy'] = (error) => this.#connection.destroy(error)
+
+  write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean {
+    this.#frames.push(asBuffer(bytes), (chunk, start, end) => {
+      this.#take(chunk.subarray(start, end))
+    })
+    return this.#connection.write(bytes, flushed)
+  }
+
+  #take(payload: Buffer): void {
+    if (this.#ends === undefined) {
+      const { from, to } = decodePeerHello(payload)
+      this.#ends = { from, to, seed: peerSeed(payload) }
+      return
+    }
+    const message = decodeMessage(decodePeerFrame(payload, this.#ends.seed), this.#ends)
+    if (message) this.#oracle.sent(message)
+  }
+}
