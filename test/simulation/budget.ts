@@ -56,7 +56,7 @@ export class Budget implements BookieFacts {
     const held = bookies.held.filter((entry) => isHere(entry) && !this.isForgotten(entry))
     return {
       held: held.slice(-askedMax),
-      fences: bookies.fences.filter(isHere).slice(-askedMax),
+      fences: bookies.fences.filter(isHere).slice(-4 * askedMax),
     }
   }
 

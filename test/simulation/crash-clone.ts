@@ -6,7 +6,13 @@
 import { createBookie, openBookieStore } from '../../src/bookie/index.ts'
 import { decodeSuperblock } from '../../src/bookie/identity/superblock-codec.ts'
 import { messageOf } from '../../src/errors.ts'
-import { afterPowerLoss, createSimulatedIo, World, type Disk } from '../../src/simulation/index.ts'
+import {
+  afterPowerLoss,
+  createSimulatedIo,
+  World,
+  type CrashMode,
+  type Disk,
+} from '../../src/simulation/index.ts'
 import type { Report } from '../../src/simulation/report.ts'
 import type { BookieEntry, Held } from './checkers/bookies.ts'
 import { openProbe } from './probe.ts'
@@ -65,24 +71,32 @@ export class CrashClones {
     if (!isChosen || this.#clones.length >= clonesMax) return
     const running = newestSuperblock(disk)
     if (running === undefined) return
-    this.#clones.push({
-      ...running,
-      machine,
-      timeMs: this.#world.scheduler.nowMs,
-      disk: afterPowerLoss(disk, this.#random.below(2) === 0 ? 'any' : 'none', (count) =>
-        this.#random.below(count),
-      ),
-      promised: promised(),
-    })
+    const { nowMs: timeMs } = this.#world.scheduler
+    const all = promised()
+    const crash = (mode: CrashMode) =>
+      afterPowerLoss(disk, mode, (count) => this.#random.below(count))
+    // While more than the batch that follows is under way, the worst is one of many.
+    const isBusy = this.#unsynced(machine).some((path) => !path.endsWith('.journal'))
+    const modes: CrashMode[] = isBusy ? ['any', 'any', 'any'] : [this.#mode()]
+    for (const mode of modes) {
+      this.#clones.push({ ...running, machine, timeMs, disk: crash(mode), promised: all })
+    }
+  }
+
+  #mode(): CrashMode {
+    return this.#random.below(2) === 0 ? 'any' : 'none'
+  }
+
+  #unsynced(machine: string): string[] {
+    const { disk } = this.#world.node(machine)
+    return disk.files('/data/journal').filter((path) => disk.file(path).pending.length > 0)
   }
 
   /** What is special just now: another start or segment, a failure, more that is not synced. */
   #momentOf(machine: string): string {
     const { disk, boots, diskFailures } = this.#world.node(machine)
-    const unsynced = disk
-      .files('/data/journal')
-      .filter((path) => disk.file(path).pending.length > 0)
-    return [boots, diskFailures, newestSuperblock(disk)?.nextSegment, ...unsynced].join(' ')
+    const segment = newestSuperblock(disk)?.nextSegment
+    return [boots, diskFailures, segment, ...this.#unsynced(machine)].join(' ')
   }
 
   /** Starts them all, one after the other. */
