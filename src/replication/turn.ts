@@ -60,6 +60,10 @@ export interface Swept {
   sweep(nowMs: number): boolean
 }
 
+/**
+ * A loop that stood still (a thread that computed, a machine that slept) finds its timer due and
+ * its sockets full of answers: those are read before anybody is judged, by the time of before.
+ */
 export class Sweeper {
   readonly #parts: { clock: Clock; timers: Timers; everyMs: number }
   readonly #watched = new Set<Swept>()
@@ -71,7 +75,7 @@ export class Sweeper {
 
   watch(swept: Swept): void {
     this.#watched.add(swept)
-    this.#timer ??= this.#parts.timers.after(this.#parts.everyMs, this.#run)
+    this.#timer ??= this.#parts.timers.after(this.#parts.everyMs, this.#due)
   }
 
   close(): void {
@@ -80,14 +84,18 @@ export class Sweeper {
     this.#timer = undefined
   }
 
-  readonly #run = (): void => {
-    this.#timer = undefined
+  readonly #due = (): void => {
     const nowMs = this.#parts.clock.monotonicMs()
+    this.#parts.timers.soon(() => this.#sweep(nowMs))
+  }
+
+  #sweep(nowMs: number): void {
+    this.#timer = undefined
     for (const swept of this.#watched) {
       if (!swept.sweep(nowMs)) this.#watched.delete(swept)
     }
     if (this.#watched.size > 0) {
-      this.#timer ??= this.#parts.timers.after(this.#parts.everyMs, this.#run)
+      this.#timer ??= this.#parts.timers.after(this.#parts.everyMs, this.#due)
     }
   }
 }

@@ -19,6 +19,8 @@ const programs = {
   aborter: new URL('../support/aborter.ts', import.meta.url),
 }
 
+const codeOf = (error: unknown): string => (QuireError.is(error) ? error.code : String(error))
+
 function program(name: keyof typeof programs, ...args: string[]): ChildProcess {
   const path = fileURLToPath(programs[name])
   const [command = '', ...words] = [...asUsersDo, process.execPath, path, ...args]
@@ -55,6 +57,29 @@ t.test('a blocked application thread does not stop its node', async (t) => {
   t.ok(meanwhile >= 20, `${meanwhile} records were appended and read meanwhile`)
   t.same(await once(other, 'close'), [0, null])
   t.ok(await works(node, 'afterwards'))
+})
+
+/** Appends, and lets nothing run on this thread until the append should have timed out long ago. */
+async function appendedWhileBlocked(node: Node, addTimeoutMs: number): Promise<string> {
+  const ledger = await node.ledgers.create()
+  await ledger.append(Buffer.from('a connection is there'))
+  const appended = ledger.append(Buffer.from('sent'))
+  const outcome = appended.then(() => 'done', codeOf)
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate)
+  const untilMs = Date.now() + 3 * addTimeoutMs
+  while (Date.now() < untilMs) continue
+  return outcome
+}
+
+t.test('answers that came while the thread was blocked are no silence', async (t) => {
+  const addTimeoutMs = 500
+  await using node = await open({ dir: join(t.testdir(), 'node'), addTimeoutMs, logger: quiet })
+  const outcomes: string[] = []
+  // A machine may be so slow that the answer was not there; it is not each time.
+  for (let tries = 0; tries < 5 && !outcomes.includes('done'); tries++) {
+    outcomes.push(await appendedWhileBlocked(node, addTimeoutMs))
+  }
+  t.ok(outcomes.includes('done'), outcomes.join(', '))
 })
 
 t.test('an opening that is given up leaves nothing behind', async (t) => {
