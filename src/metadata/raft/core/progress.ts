@@ -122,8 +122,11 @@ export function becomeSnapshot(progress: Progress): void {
   progress.transfer = { snapshot: undefined, offset: 0, stalledTicks: 0, askedTicks: 0 }
 }
 
+/** What it acknowledged counts for nothing any more. */
 export function becomeReverted(progress: Progress): void {
   become(progress, 'reverted')
+  progress.match = 0
+  progress.next = 1
   progress.pinned = false
 }
 

@@ -70,8 +70,14 @@ t.test('F3.62 who lost what it acknowledged is found out', async (t) => {
   partly.tick('a', 4)
   partly.settle()
   t.same(partly.node('a').reverted, ['b'])
-  partly.tickAll(8)
+  partly.persist('a')
+  t.equal(partly.state('a').commit, 2, 'its copy does not count any more')
+  partly.settle()
   t.equal(partly.log('b'), '1 1x', 'nothing is sent any more')
+  partly.heal()
+  partly.hungDisks.clear()
+  partly.tickAll(4)
+  t.equal(partly.state('a').commit, 3, 'that of c does')
 })
 
 t.test('F3.63 an id that was removed is never admitted again', async (t) => {
