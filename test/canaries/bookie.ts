@@ -31,6 +31,7 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: '16',
     what: 'acknowledgement before the fsync',
+    seed: 1,
     runs: powerCuts,
     edits: {
       'bookie/journal/journal.ts': [
@@ -45,6 +46,7 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: '17',
     what: 'a fence is answered before it is durable',
+    seed: 4,
     runs: powerCuts,
     edits: {
       'bookie/server/connection.ts': [
@@ -149,6 +151,20 @@ export const bookieCanaries: readonly Canary[] = [
     },
   },
   {
+    id: '23',
+    what: 'a record that cannot be read is said not to be there',
+    seed: 5,
+    runs: damaged('bit flip', 'bad sector'),
+    edits: {
+      'bookie/server/records.ts': [
+        [
+          'return { status: statuses.io, bytes: none, slot: -1 }',
+          'return { status: statuses.noEntry, bytes: none, slot: -1 }',
+        ],
+      ],
+    },
+  },
+  {
     id: '28',
     what: 'the superblock has a single slot',
     seed: 6,
@@ -199,6 +215,13 @@ export const bookieCanaries: readonly Canary[] = [
         ],
       ],
     },
+  },
+  {
+    id: 'B5',
+    what: 'an empty disk is served under its old identity',
+    seed: 2,
+    runs: damaged('empty mount'),
+    edits: { 'bookie/identity/open.ts': [['    if (!known.isKnown) return\n', '    return\n']] },
   },
   {
     id: 'B6',
