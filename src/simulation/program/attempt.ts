@@ -69,6 +69,7 @@ export function judge(
   entry: Applied,
   again: Effect & { readonly used: ReadonlySet<string>; readonly to: string },
 ): void {
+  oracle.seen(entry)
   const differs = differenceOf(entry, again)
   const used = [...again.used].join(', ')
   if (used !== '') {

@@ -87,8 +87,12 @@ export class StateOracle {
     if (entry !== undefined) this.#refusedInVain(entry)
   }
 
+  /** Before anything is said of it. */
+  seen({ who, position, command }: Applied): void {
+    this.#tell(who, () => `applies ${position}: ${command}`)
+  }
+
   applied(entry: Applied): void {
-    this.#tell(entry.who, () => `applies ${entry.position}: ${entry.command}`)
     const known = this.#entries.get(entry.position)
     if (known !== undefined) this.#compare(known, entry)
     else if (this.#isNext(entry)) this.#add(entry)
@@ -121,8 +125,6 @@ export class StateOracle {
   }
 
   violated(checker: string, reason: string): void {
-    const about = `state ${this.name}`
-    this.#parts.world.scheduler.tell(() => `=> ${checker}`, { about })
     this.#parts.report.violated(checker, `state ${this.name}: ${reason}`)
   }
 

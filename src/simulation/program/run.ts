@@ -19,7 +19,8 @@ import { WatchedRun } from './watched-client.ts'
 
 /** After everything is whole again, whatever has begun ends within this. */
 const livenessMs = 240_000
-const observer = 'observer'
+/** The machine of the last look. */
+export const observer = 'observer'
 
 export interface ProgramRunParts<Model> {
   readonly options: ProgramOptions<Model>
@@ -94,6 +95,11 @@ export class ProgramRun<Model> {
   /** Of all that take part. */
   get machines(): string[] {
     return [...this.cluster.nodes, ...this.#hosts.map(({ machine }) => machine), observer]
+  }
+
+  /** The states that were opened, as reasons name them. */
+  get states(): string[] {
+    return this.#watched.oracles.map(({ name }) => `state ${name}`)
   }
 
   /** What it takes to do the same again, as far as it went. */
@@ -187,6 +193,7 @@ class EndingReport extends Report {
 
   override violated(checker: string, reason: string): void {
     super.violated(checker, reason)
+    this.#world.scheduler.tell(() => `=> ${checker}`)
     this.#world.scheduler.fail(new Error(reason))
   }
 

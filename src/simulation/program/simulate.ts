@@ -1,6 +1,7 @@
 // What a test calls: a run from a seed, many runs, a run again; and a run that failed, made smaller
 // and told.
 
+import { requireNodeVersion } from '../../io/real/node-version.ts'
 import { clock } from '../../io/real/time.ts'
 import type { ChoiceLists } from '../choices.ts'
 import { lanes } from '../lanes.ts'
@@ -10,7 +11,7 @@ import type { Told } from '../scheduler.ts'
 import { shrink } from '../shrink.ts'
 import { SimulationFailure } from './failure.ts'
 import type { ProgramOptions } from './options.ts'
-import { ProgramRun, type RunFacts } from './run.ts'
+import { observer, ProgramRun, type RunFacts } from './run.ts'
 
 /** How failed runs are made smaller, and what is told. */
 export interface TellOptions {
@@ -52,11 +53,12 @@ export interface SimulationResult extends RunFacts {
 /**
  * Runs a program on whole nodes in a simulated world, on virtual time, while faults happen to them.
  * Resolves when everything held; else fails with a SimulationFailure, which names the checker and
- * the reason.
+ * the reason; with QUIRE_BAD_OPTION and QUIRE_NODE_VERSION when there is nothing to run.
  */
 export async function simulate<Model = undefined>(
   options: SimulateOptions<Model>,
 ): Promise<SimulationResult> {
+  requireNodeVersion()
   const replay = options.replay === undefined ? undefined : readReplay(options.replay)
   const plan = replay ?? planOf(options, options.seed ?? 1)
   const run = new ProgramRun({ options, plan, trace: options.trace })
@@ -127,8 +129,14 @@ async function pictureOf<Model>(
   const story: Told[] = []
   const run = new ProgramRun({ options, plan, listen: (told) => story.push(told) })
   await run.whole()
-  const shown = story.filter(({ text }) => !/^(?:debug|info): /.test(text))
-  return lanes(shown, { machines: run.machines, reason, last: 20 })
+  // What names no state may be about any, as programs saw them.
+  const namesOne = /^state /.test(reason)
+  const about = namesOne ? reason : `${reason}; ${run.states.join('; ')}`
+  const shown = story.filter((told) => {
+    if (told.about !== undefined) return namesOne || told.machine !== observer
+    return !/^(?:debug|info|warn): /.test(told.text)
+  })
+  return lanes(shown, { machines: run.machines, reason: about, last: 20, columns: 120 })
 }
 
 /** A run that fails by the same checker, smaller if there is one. */
