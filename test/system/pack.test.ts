@@ -78,6 +78,16 @@ t.test('the README as JavaScript, twice', (t) => {
   t.end()
 })
 
+/** What the compiler says, at its strictest, of files in the project; nothing when they are right. */
+function typeErrors(...files: string[]): string {
+  const tsc = join(root, 'node_modules/.bin/tsc')
+  const options = '--noEmit --ignoreConfig --strict --module nodenext --target es2024'.split(' ')
+  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
+  const all = [...asUsersDo, tsc, ...options, '--skipLibCheck', 'false', ...types]
+  const [command = '', ...words] = all
+  return spawnSync(command, [...words, ...files], { cwd: project, encoding: 'utf8' }).stdout
+}
+
 t.test('the README as TypeScript: it runs, and its types are right', (t) => {
   t.equal(blocks().length, 2)
   writeFileSync(join(project, 'main.ts'), firstLines())
@@ -86,27 +96,12 @@ t.test('the README as TypeScript: it runs, and its types are right', (t) => {
   writeFileSync(join(project, 'bank.ts'), stateMachine())
   fresh()
   t.match(run(project, process.execPath, 'bank.ts'), /name: 'ada', balance: 5/)
-  const tsc = join(root, 'node_modules/.bin/tsc')
-  const options = [
-    '--noEmit',
-    '--ignoreConfig',
-    '--strict',
-    '--module',
-    'nodenext',
-    '--target',
-    'es2024',
-    '--skipLibCheck',
-    'false',
-  ]
-  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
-  t.equal(run(project, tsc, ...options, ...types, 'main.ts', 'bank.ts'), '')
+  t.equal(typeErrors('main.ts', 'bank.ts'), '')
   writeFileSync(
     join(project, 'wrong.ts'),
     "import { open } from 'quire-log'\nawait open({ dir: 5 })\n",
   )
-  const [command, ...words] = [...asUsersDo, tsc, ...options, ...types, 'wrong.ts']
-  const wrong = spawnSync(command, words, { cwd: project })
-  t.match(wrong.stdout.toString(), /wrong\.ts.*TS2322/, 'options have types')
+  t.match(typeErrors('wrong.ts'), /wrong\.ts.*TS2322/, 'options have types')
   t.end()
 })
 
@@ -124,6 +119,51 @@ t.test('the README bundled by esbuild: its threads are found', async (t) => {
   t.match(run(project, process.execPath, 'out/bundle.mjs'), expected)
   mkdirSync(join(project, 'elsewhere'))
   t.match(run(join(project, 'elsewhere'), process.execPath, '../out/bundle.mjs'), expected)
+})
+
+/** The tutorial's files: the bank with its mistake, its test, the bank without. */
+function tutorial(): string[] {
+  const text = readFileSync(join(root, 'docs/testing-with-simulation.md'), 'utf8')
+  return [...text.matchAll(/```js\n(\/\/ bank[\s\S]*?)```/g)].map(([, code]) => code ?? '')
+}
+
+t.test('the tutorial of simulation: its bug is found, and its mended bank passes', (t) => {
+  const [wrong = '', test = '', right = ''] = tutorial()
+  writeFileSync(join(project, 'bank.js'), wrong)
+  writeFileSync(join(project, 'bank.test.js'), test)
+  const [command, ...words] = [...asUsersDo, process.execPath, '--test', 'bank.test.js']
+  const failed = spawnSync(command, words, { cwd: project, encoding: 'utf8' })
+  t.equal(failed.status, 1)
+  t.match(
+    failed.stdout,
+    /determinism: state bank: the command at position \d+, deposit .* new Date/,
+  )
+  writeFileSync(join(project, 'bank.js'), right)
+  t.match(run(project, process.execPath, '--test', 'bank.test.js'), /pass 1\n/)
+  t.end()
+})
+
+const typed = `import { simulate, type ClientProcess, type SimulationResult } from 'quire-log/simulation'
+import type { SqlTransaction } from 'quire-log'
+
+const migrations = ['create table t (n integer)']
+const add = (tx: SqlTransaction, n: number) => tx.run('insert into t values (?)', n).changes
+async function run({ client, random, model }: ClientProcess<{ added: number }>): Promise<void> {
+  const numbers = await client.database('numbers', { migrations, commands: { add } })
+  model.added += await numbers.execute('add', random.below(10))
+}
+const model = () => ({ added: 0 })
+const result: SimulationResult = await simulate({ seed: 5, faultMs: 500, faults: ['kill'], model, run })
+console.log(result.commands.answered > 0)
+`
+
+t.test('simulation in TypeScript: it runs, and its types are right', (t) => {
+  writeFileSync(join(project, 'simulated.ts'), typed)
+  t.equal(run(project, process.execPath, 'simulated.ts'), 'true\n')
+  t.equal(typeErrors('simulated.ts'), '')
+  writeFileSync(join(project, 'wrong.ts'), typed.replace("'kill'", "'no such fault'"))
+  t.match(typeErrors('wrong.ts'), /wrong\.ts.*TS2322/, 'faults have names')
+  t.end()
 })
 
 t.test('the shipped command line needs nothing but the production dependencies', async (t) => {

@@ -130,7 +130,7 @@ async function pictureOf<Model>(
   const run = new ProgramRun({ options, plan, listen: (told) => story.push(told) })
   await run.whole()
   // What names no state may be about any, as programs saw them.
-  const namesOne = /^state /.test(reason)
+  const namesOne = reason.startsWith('state ')
   const about = namesOne ? reason : `${reason}; ${run.states.join('; ')}`
   const shown = story.filter((told) => {
     if (told.about !== undefined) return namesOne || told.machine !== observer
