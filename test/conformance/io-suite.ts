@@ -105,6 +105,29 @@ const fileTests: Record<string, Body> = {
     t.equal(await codeOf(files.list(join(directory, 'x'))), 'QUIRE_DIRECTORY_MISSING')
   },
 
+  'a file that is open stays what it is when its name goes to another': async (t, world) => {
+    const { files } = world.io
+    const [path, other] = [join(world.directory, 'a'), join(world.directory, 'a.new')]
+    const old = await files.open(path, 'create')
+    await old.write(bytes('old'), 0)
+    const fresh = await files.open(other, 'create')
+    await fresh.write(bytes('fresh'), 0)
+    await fresh.sync()
+    await files.rename(other, path)
+    await files.syncDirectory(world.directory)
+    await old.write(bytes('!'), 3)
+    await old.datasync()
+    const into = new Uint8Array(9)
+    t.equal(text(into.subarray(0, await old.read(into, 0))), 'old!')
+    t.equal(text(into.subarray(0, await fresh.read(into, 0))), 'fresh')
+    t.match(await files.facts(path), { kind: 'file', bytes: 5 })
+    await files.remove(path)
+    t.equal(text(into.subarray(0, await fresh.read(into, 0))), 'fresh', 'nor when it is removed')
+    t.equal(await codeOf(files.open(path, 'read')), 'QUIRE_DIRECTORY_MISSING')
+    await old.close()
+    await fresh.close()
+  },
+
   'directories are made with their parents': async (t, { io, directory }) => {
     const { files } = io
     const deep = join(directory, 'one', 'two', 'three')
