@@ -31,6 +31,15 @@ export class Admin {
     this.#replace()
   }
 
+  /** Asks a leader that has only just begun for a change: it must not take it yet. */
+  async changeEarly(leader: Member): Promise<void> {
+    const { world } = this.#run
+    for (let left = 8; left > 0 && leader.driver.position.role === 'leader'; left--) {
+      void this.#change(leader)
+      await world.pass(world.scheduler.between([0, 10], 'admin'))
+    }
+  }
+
   #leader(): Member | undefined {
     return this.#run.group.members.find(({ driver }) => driver.status.ready)
   }

@@ -42,6 +42,18 @@ export async function readOften(run: GroupRun, member: Member): Promise<void> {
   await Promise.all(reads)
 }
 
+/** Many changes at once that nobody waits for: a leader that is cut off has a long tail of them. */
+export async function openSessions(run: GroupRun): Promise<void> {
+  const { scheduler } = run.world
+  while (!run.stopping) {
+    await run.world.pass(scheduler.between([0, 400], 'client'))
+    const member = run.someMember()
+    if (member === undefined) continue
+    const open = () => member.tree.openSession({ timeoutMs: 10_000, password })
+    for (let left = 1 + run.choose(6); left > 0; left--) void told(run, member, open)
+  }
+}
+
 /** Registers are made with the first session: what is there already is left alone. */
 async function openSession(run: GroupRun, member: Member): Promise<bigint | undefined> {
   return told(run, member, async () => {

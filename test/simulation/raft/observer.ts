@@ -18,12 +18,15 @@ import { FrameReader } from '../../../src/wire/frame-reader.ts'
 import { decodePeerFrame, decodePeerHello, peerSeed } from '../../../src/wire/peer-frames.ts'
 import type { RaftOracle } from './oracle.ts'
 
-/** `opened` is given each member's store. */
-export function watched(
-  io: Io,
-  member: () => string,
-  { oracle, opened }: { oracle: RaftOracle; opened: (store: ReplicatedTreeStore) => void },
-): Io {
+export interface Watch {
+  readonly oracle: RaftOracle
+  /** Is given each member's store. */
+  readonly opened: (store: ReplicatedTreeStore) => void
+  /** May send a message again, whenever it likes. */
+  readonly repeat: (again: () => void) => void
+}
+
+export function watched(io: Io, member: () => string, { oracle, opened, repeat }: Watch): Io {
   const trees: TreeStores = {
     async open(path) {
       const store = await io.trees.open(path)
@@ -36,7 +39,7 @@ export function watched(
     listen: (address, accept) => io.network.listen(address, accept),
     async connect(address, options) {
       const connection = await io.network.connect(address, options)
-      return new WatchedConnection(connection, oracle)
+      return new WatchedConnection(connection, { oracle, repeat })
     },
   }
   return { ...io, trees, network }
@@ -111,13 +114,14 @@ class WatchedStore implements ReplicatedTreeStore {
 /** Frames that are written to a peer, taken apart. */
 class WatchedConnection implements Connection {
   readonly #connection: Connection
-  readonly #oracle: RaftOracle
+  readonly #watch: Pick<Watch, 'oracle' | 'repeat'>
   readonly #frames = new FrameReader()
+  #closed = false
   #ends: { from: string; to: string; seed: number } | undefined
 
-  constructor(connection: Connection, oracle: RaftOracle) {
+  constructor(connection: Connection, watch: Pick<Watch, 'oracle' | 'repeat'>) {
     this.#connection = connection
-    this.#oracle = oracle
+    this.#watch = watch
   }
 
   get remote(): Connection['remote'] {
@@ -126,18 +130,35 @@ class WatchedConnection implements Connection {
   get queuedBytes(): number {
     return this.#connection.queuedBytes
   }
-  start: Connection['start'] = (handler) => this.#connection.start(handler)
+  start: Connection['start'] = (handler) =>
+    this.#connection.start({
+      data: (chunk) => handler.data(chunk),
+      drain: () => handler.drain(),
+      close: (error) => {
+        this.#closed = true
+        handler.close(error)
+      },
+    })
   cork: Connection['cork'] = () => this.#connection.cork()
   uncork: Connection['uncork'] = () => this.#connection.uncork()
   pause: Connection['pause'] = () => this.#connection.pause()
   resume: Connection['resume'] = () => this.#connection.resume()
   end: Connection['end'] = () => this.#connection.end()
-  destroy: Connection['destroy'] = (error) => this.#connection.destroy(error)
+  destroy(error?: Error): void {
+    this.#closed = true
+    this.#connection.destroy(error)
+  }
 
   write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean {
+    const isFirst = this.#ends === undefined
     this.#frames.push(asBuffer(bytes), (chunk, start, end) => {
       this.#take(chunk.subarray(start, end))
     })
+    if (!isFirst) {
+      this.#watch.repeat(() => {
+        if (!this.#closed) this.#connection.write(bytes)
+      })
+    }
     return this.#connection.write(bytes, flushed)
   }
 
@@ -148,6 +169,6 @@ class WatchedConnection implements Connection {
       return
     }
     const message = decodeMessage(decodePeerFrame(payload, this.#ends.seed), this.#ends)
-    if (message) this.#oracle.sent(message)
+    if (message) this.#watch.oracle.sent(message)
   }
 }

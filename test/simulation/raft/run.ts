@@ -10,7 +10,7 @@ import { hashText } from '../../../src/simulation/random.ts'
 import { checkError, Report, type Violation } from '../../../src/simulation/report.ts'
 import type { RunOptions, RunResult } from '../run.ts'
 import { Admin } from './admin.ts'
-import { readOften, useRegister } from './clients.ts'
+import { openSessions, readOften, useRegister } from './clients.ts'
 import { watched } from './observer.ts'
 import { RaftOracle } from './oracle.ts'
 import { RegisterHistories } from './registers.ts'
@@ -36,6 +36,7 @@ export class GroupRun {
   readonly #options: RunOptions
   readonly #nemesis: Nemesis
   readonly #stores = new Map<string, ReplicatedTreeStore>()
+  readonly #repeats: number
   #stopping = false
   #busy = 0
 
@@ -51,6 +52,7 @@ export class GroupRun {
     const { scheduler } = this.world
     this.report = new Report(() => scheduler.nowMs)
     this.oracle = new RaftOracle(this.report)
+    this.#repeats = [0, 0, 0.1, 0.4][this.choose(4)] ?? 0
     const founders = [3, 3, 3, 5][this.choose(4)] ?? 3
     this.group = new SimulatedGroup({
       world: this.world,
@@ -59,8 +61,8 @@ export class GroupRun {
       logger: (machine) => createTraceLogger(machine, this.world),
       wrapIo: (io, machine) => {
         const opened = (store: ReplicatedTreeStore) => void this.#stores.set(machine, store)
-        const { oracle } = this
-        return watched(io, () => this.group.idOf(machine), { oracle, opened })
+        const { oracle, repeat } = this
+        return watched(io, () => this.group.idOf(machine), { oracle, opened, repeat })
       },
       member: this.#settings(),
     })
@@ -75,6 +77,14 @@ export class GroupRun {
 
   get stopping(): boolean {
     return this.#stopping
+  }
+
+  /** In some worlds messages come twice, the second time late. */
+  readonly repeat: (again: () => void) => void = (again) => {
+    const { scheduler, outside } = this.world
+    if (this.#stopping || !scheduler.chance(this.#repeats, 'group.repeat')) return
+    const delayMs = scheduler.between([0, 4000], 'group.repeat')
+    scheduler.schedule(outside, delayMs, { label: 'group.repeat', call: again })
   }
 
   choose(count: number): number {
@@ -114,11 +124,15 @@ export class GroupRun {
     while (!begun()) await this.world.pass(10)
     for (let client = 0; client < clients; client++)
       void this.#work(() => useRegister(this, client))
+    const admin = this.choose(2) === 0 ? new Admin(this) : undefined
     this.oracle.elected = (id) => {
       const member = this.group.members.find(({ identity }) => identity.id === id)
-      if (member && !this.#stopping) void this.#work(() => readOften(this, member))
+      if (!member || this.#stopping) return
+      void this.#work(() => readOften(this, member))
+      if (admin) void this.#work(() => admin.changeEarly(member))
     }
-    if (this.choose(2) === 0) void this.#work(() => new Admin(this).work())
+    if (admin) void this.#work(() => admin.work())
+    if (this.choose(2) === 0) void this.#work(() => openSessions(this))
     const faultMs = this.#options.faultMs ?? 3000 + scheduler.choose(25_000, 'run.faults')
     await this.#nemesis.run(faultMs)
     scheduler.tell(() => 'healed')
@@ -216,7 +230,7 @@ export class GroupRun {
       raft: {
         appendBytesMax: pick(200, 2000, 262_144),
         inflightMessagesMax: pick(1, 4, 64),
-        chunkBytesMax: pick(100, 1000, 262_144),
+        chunkBytesMax: pick(100, 262_144, 262_144),
         windowBytesMax: pick(0, 1000, 8_388_608),
         applyBytesMax: pick(1, 1000, 4_194_304),
         electionTicks: pick(10, 20),
