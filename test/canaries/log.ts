@@ -12,8 +12,15 @@ const faults = [
   'slow network',
   'flaky network',
 ] as const
-const logs: Runs = { areas: ['logs'], kinds: faults, everyMs: 400, faultMs: 3000 }
+const logs: Runs = { areas: ['logs'], kinds: faults, everyMs: 300, faultMs: 2500, nodes: 3 }
 const states: Runs = { ...logs, areas: ['states'] }
+const kills: Runs = {
+  ...states,
+  kinds: ['kill', 'kill of a client'],
+  everyMs: 500,
+  faultMs: 6000,
+}
+const late: Runs = { ...states, kinds: ['slow network', 'pause of a client', 'cut between two'] }
 
 export const logCanaries: readonly Canary[] = [
   {
@@ -37,6 +44,7 @@ export const logCanaries: readonly Canary[] = [
     id: '45',
     what: 'the table of sessions is not in the snapshot',
     runs: states,
+    seed: 3,
     edits: {
       'snapshot/memory-state.ts': [
         [
@@ -50,6 +58,7 @@ export const logCanaries: readonly Canary[] = [
     id: '47',
     what: 'a writer goes on after a failure',
     runs: logs,
+    seed: 2,
     edits: {
       'embedded/log/writer.ts': [
         [
@@ -97,6 +106,7 @@ export const logCanaries: readonly Canary[] = [
     id: '44',
     what: 'a log is truncated before the snapshot is published',
     runs: states,
+    seed: 1,
     edits: {
       'embedded/log/log.ts': [
         [
@@ -124,7 +134,8 @@ export const logCanaries: readonly Canary[] = [
   {
     id: '50',
     what: 'what was applied and how far are stored one after the other',
-    runs: states,
+    runs: kills,
+    seed: 2,
     edits: {
       'snapshot/sqlite-state.ts': [
         [
@@ -141,7 +152,8 @@ export const logCanaries: readonly Canary[] = [
   {
     id: '55',
     what: 'linearizable questions are answered without a barrier',
-    runs: states,
+    runs: late,
+    seed: 3,
     edits: {
       'embedded/replica/replicas.ts': [
         ["if (consistency === 'linearizable') await replica.barrier({ signal })", ''],
@@ -150,9 +162,12 @@ export const logCanaries: readonly Canary[] = [
   },
   {
     id: '56',
-    what: 'a command that comes again is applied again',
-    runs: states,
+    what: 'commands are sent again before it is known whether they took effect, and applied again',
+    runs: kills,
     edits: {
+      'embedded/replica/proposer.ts': [
+        ['await this.#parts.applied(writer.nextPosition, signal)', ''],
+      ],
       'snapshot/sessions.ts': [
         [
           "return result ? { type: 'again', result } : { type: 'apply' }",

@@ -15,7 +15,7 @@ type Trial = Omit<RunResult, 'counts'> & { readonly caught: boolean }
 export interface Found {
   readonly canary: string
   readonly caught: boolean
-  /** Seeds that were run. */
+  /** Seeds from 1 on until it was caught; else those that were run. */
   readonly seeds: number
   /** The one that caught it. */
   readonly seed?: number
@@ -40,7 +40,7 @@ export async function searchFor({ id }: Canary, seeds: SeedRange): Promise<Found
   const last = trials.at(-1)
   if (!last?.caught) return { canary: id, caught: false, seeds: trials.length }
   const { seed, checker, reason } = last
-  return { canary: id, caught: true, seeds: trials.length, seed, checker, reason }
+  return { canary: id, caught: true, seeds: seed, seed, checker, reason }
 }
 
 /** What a run with the same seeds says when the mistake is not there; undefined: nothing. */
