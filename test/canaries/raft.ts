@@ -71,6 +71,7 @@ export const raftCanaries: readonly Canary[] = [
     what: 'reads are confirmed before an entry of the leader’s term is committed',
     world: 'group',
     runs: { faultMs, kinds: ['kill', 'slow disk'], everyMs: 400 },
+    seed: 3,
     edits: {
       'metadata/raft/core/reads.ts': [
         ['if (!isReady(state) || reads.length === 0) return', 'if (reads.length === 0) return'],
@@ -96,6 +97,7 @@ export const raftCanaries: readonly Canary[] = [
     what: 'a change of the membership does not wait for an entry of the leader’s term',
     world: 'group',
     runs: { faultMs, kinds: ['kill', 'slow disk', 'disk stall'], everyMs: 400 },
+    seed: 7,
     edits: {
       'metadata/raft/core/proposals.ts': [["if (!isReady(state)) return 'not-ready'", '']],
     },
