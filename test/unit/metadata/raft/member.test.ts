@@ -94,7 +94,7 @@ t.test('what one member writes all read, also those that come back', async (t) =
   }
 })
 
-t.test('a request that comes again gets the answer of the first time', async (t) => {
+t.test('F3.76 a request that comes again gets the answer of the first time', async (t) => {
   const scene = sceneOf(t)
   const { world } = scene
   const leader = await leaderOf(scene)
@@ -172,17 +172,20 @@ t.test('a leader whose disk is full gives leadership up, and comes back with roo
   t.equal(group.operator(group.machineOf(leader.identity.id)).refusals.length, 0, 'it never ended')
 })
 
-t.test('a failed sync ends the member, and nothing it was asked is told as done', async (t) => {
-  const scene = sceneOf(t)
-  const { world, group } = scene
-  const leader = await leaderOf(scene)
-  const sessionId = await session(scene, leader)
-  world.node(group.machineOf(leader.identity.id)).diskFaults.next.push({ kind: 'sync' })
-  const write = codeOf(leader.tree.write({ sessionId }, create('/a')))
-  t.equal(await world.settle(write), 'QUIRE_METADATA_UNAVAILABLE')
-  t.ok(QuireError.is(await world.settle(leader.failed), 'QUIRE_FSYNC_FAILED'))
-  t.ok(await leaderOf(scene, leader))
-})
+t.test(
+  'F3.43 a failed sync ends the member, and nothing it was asked is told as done',
+  async (t) => {
+    const scene = sceneOf(t)
+    const { world, group } = scene
+    const leader = await leaderOf(scene)
+    const sessionId = await session(scene, leader)
+    world.node(group.machineOf(leader.identity.id)).diskFaults.next.push({ kind: 'sync' })
+    const write = codeOf(leader.tree.write({ sessionId }, create('/a')))
+    t.equal(await world.settle(write), 'QUIRE_METADATA_UNAVAILABLE')
+    t.ok(QuireError.is(await world.settle(leader.failed), 'QUIRE_FSYNC_FAILED'))
+    t.ok(await leaderOf(scene, leader))
+  },
+)
 
 t.test('one that was away for long is sent the tree; the log stays short', async (t) => {
   const scene = sceneOf(t, { keepEntries: 3 })
@@ -259,7 +262,7 @@ t.test('a damaged log is not a log: its node does not begin', async (t) => {
   t.equal(other?.node, undefined)
 })
 
-t.test('who is not a peer of this group is told so, or is cut off', async (t) => {
+t.test('F3.80 who is not a peer of this group is told so, or is cut off', async (t) => {
   const scene = sceneOf(t)
   const { world, group } = scene
   await leaderOf(scene)
