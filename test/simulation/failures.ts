@@ -8,8 +8,8 @@ import { runWhole, type RunOptions, type RunResult } from './run.ts'
 
 /** What of a plan the run takes. */
 export function optionsOf({ sizes, ...plan }: Plan): RunOptions {
-  const { faultMs, clients, everyMs } = sizes
-  return { ...plan, faultMs, clients, everyMs }
+  const { faultMs, clients, everyMs, restMs } = sizes
+  return { ...plan, faultMs, clients, everyMs, restMs }
 }
 
 /** Writes the run into a file. */

@@ -24,11 +24,13 @@ export interface Seeds {
   /** Ends at the first that fails. */
   readonly until: boolean
   readonly faultMs: number | undefined
+  /** Hours of faults in each run. Default false. */
+  readonly isLong?: boolean
 }
 
 /** True when nothing was found. */
 export async function oneByOne(seeds: Seeds, how: How): Promise<boolean> {
-  const { from, to, times, until, faultMs } = seeds
+  const { from, to, times, until, faultMs, isLong } = seeds
   let failed = 0
   for (let seed = from; seed <= to; seed += 1) {
     if (until && failed > 0) break
@@ -37,6 +39,7 @@ export async function oneByOne(seeds: Seeds, how: How): Promise<boolean> {
       const { result, plan } = await runWhole({
         ...canary?.runs,
         ...(faultMs !== undefined && { faultMs }),
+        isLong,
         seed,
         trace,
       })

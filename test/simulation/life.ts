@@ -3,6 +3,7 @@
 
 import type { SimulatedProcess, World } from '../../src/simulation/index.ts'
 import type { Client } from '../../src/embedded/client.ts'
+import { Gate } from '../../src/embedded/log/wait.ts'
 import { checkError, type Report } from '../../src/simulation/report.ts'
 
 export interface LifeParts {
@@ -11,6 +12,8 @@ export interface LifeParts {
   readonly machine: string
   readonly task: SimulatedProcess
   readonly client: Omit<Client, 'close'>
+  /** How long it rests at most between two pieces of work of one kind. Default 1,500. */
+  readonly restMs?: number
 }
 
 export class Life {
@@ -22,6 +25,7 @@ export class Life {
   readonly ending: AbortController = new AbortController()
   readonly #task: SimulatedProcess
   readonly #running = new Map<object, string>()
+  readonly #restMs: number
   #calls = 0
 
   constructor(parts: LifeParts) {
@@ -30,6 +34,7 @@ export class Life {
     this.machine = parts.machine
     this.client = parts.client
     this.#task = parts.task
+    this.#restMs = parts.restMs ?? 1500
   }
 
   get alive(): boolean {
@@ -75,9 +80,18 @@ export class Life {
         } catch (error) {
           if (!this.stopping) checkError(this.report, error, `${name} on ${this.machine}`)
         }
-        await this.pause([1, 1500])
+        await this.#rest()
       }
     })
+  }
+
+  /** Ends with the run. */
+  async #rest(): Promise<void> {
+    const ended = new Gate()
+    const end = () => ended.open()
+    this.ending.signal.addEventListener('abort', end, { once: true })
+    await Promise.race([this.pause([1, this.#restMs]), ended.wait()])
+    this.ending.signal.removeEventListener('abort', end)
   }
 
   async during<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-// npm run simulate -- --seed N | --seeds A..B [--ms N] [--jobs N] [--json]
+// npm run simulate -- --seed N | --seeds A..B [--ms N] [--long] [--jobs N] [--json]
 //                     --replay FILE [--shrink RUNS]
 //                     [--canary ID] [--until] [--times N] [--trace]: in this process, one by one
 //                     [--raft]: a group that replicates the metadata; so too
@@ -23,6 +23,8 @@ const { values } = parseArgs({
     canary: { type: 'string' },
     /** Virtual milliseconds of faults. */
     ms: { type: 'string' },
+    /** Hours of faults in each run, minutes apart. */
+    long: { type: 'boolean', default: false },
     jobs: { type: 'string' },
     /** Runs each seed so often. */
     times: { type: 'string', default: '1' },
@@ -61,6 +63,7 @@ if (values.raft || known?.world === 'group') {
     total: to - from + 1,
     jobs,
     faultMs,
+    isLong: values.long,
     json,
     replays: replays ?? 'replays',
   })
@@ -81,7 +84,10 @@ if (values.raft || known?.world === 'group') {
     })
   } else {
     const { times, until } = values
-    ok = await here.oneByOne({ from, to, times: Number(times), until, faultMs }, how)
+    ok = await here.oneByOne(
+      { from, to, times: Number(times), until, faultMs, isLong: values.long },
+      how,
+    )
   }
 }
 process.exitCode = ok ? 0 : 1

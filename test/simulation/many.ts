@@ -3,6 +3,7 @@
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { commandFor } from './here.ts'
+import type { RunOptions } from './run.ts'
 import { runPool, type Outcome } from './pool.ts'
 
 export interface ManyOptions {
@@ -11,6 +12,10 @@ export interface ManyOptions {
   readonly total?: number
   readonly jobs: number
   readonly faultMs?: number | undefined
+  /** Hours of faults in each run. Default false. */
+  readonly isLong?: boolean
+  /** What else each run is told. */
+  readonly more?: Partial<RunOptions>
   readonly json: boolean
   /** Where runs that failed are written to. */
   readonly replays: string

@@ -3,11 +3,14 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { compiledOnce } from '../support/processes.ts'
-import type { RunResult } from './run.ts'
+import type { RunOptions, RunResult } from './run.ts'
 
 export interface Asked {
   readonly seed: number
   readonly faultMs: number | undefined
+  readonly isLong: boolean
+  /** What else is told to the run. */
+  readonly more: Partial<RunOptions>
   /** Where a run that failed is written to. */
   readonly replays: string
   /** How often the seed is run. */
@@ -28,6 +31,10 @@ export interface Outcome {
 export interface PoolOptions {
   readonly jobs: number
   readonly faultMs?: number | undefined
+  /** Hours of faults in each run. Default false. */
+  readonly isLong?: boolean
+  /** What else each run is told. */
+  readonly more?: Partial<RunOptions>
   readonly replays: string
   /** How often a process runs a seed. Default 1. */
   readonly times?: number
@@ -42,11 +49,19 @@ export async function runPool(options: PoolOptions): Promise<void> {
 }
 
 /** One process after the other: one that dies has failed its seed, and another takes its place. */
-async function runLane({ next, done, faultMs, replays, times = 1 }: PoolOptions): Promise<void> {
+async function runLane({
+  next,
+  done,
+  faultMs,
+  replays,
+  times = 1,
+  isLong = false,
+  more = {},
+}: PoolOptions): Promise<void> {
   let worker: ChildProcess | undefined
   for (let seed = next(); seed !== undefined; seed = next()) {
     worker ??= startWorker()
-    const outcome = await ask(worker, { seed, faultMs, replays, times })
+    const outcome = await ask(worker, { seed, faultMs, replays, times, isLong, more })
     if (worker.exitCode !== null || worker.signalCode !== null) worker = undefined
     done(outcome)
   }

@@ -44,6 +44,10 @@ export interface RunOptions {
   readonly choices?: ChoiceLists | undefined
   /** Mean time between two faults. Default: by the seed. */
   readonly everyMs?: number | undefined
+  /** One to three hours of faults minutes apart, and clients that rest for up to two hours. */
+  readonly isLong?: boolean | undefined
+  /** How long clients rest at most between two pieces of work of one kind. Default 1,500. */
+  readonly restMs?: number | undefined
   /** Default: by the seed, 3 to 5. */
   readonly nodes?: number | undefined
   /** How soon clients give up on bookies. Default: by the seed. */
@@ -115,15 +119,15 @@ class Run {
   readonly #hosts: Host[]
   readonly #nemesis: Nemesis
   readonly #settings: Partial<ClientSettings>
-  readonly #faultMs: number
+  readonly #pace: Pace
   readonly #areas: readonly Area[]
   #stopping = false
 
   constructor(options: RunOptions) {
     this.#options = options
-    this.world = new World({ ...options, eventsMax: 3_000_000 })
+    this.world = new World({ ...options, eventsMax: 6_000_000 })
     const { scheduler } = this.world
-    this.#faultMs = options.faultMs ?? 3000 + scheduler.choose(25_000, 'run.faults')
+    this.#pace = paceOf(options, this.world)
     this.report = new Report(() => scheduler.nowMs)
     const checkers = createCheckers(this.world, this.report, () => this.#nemesis.damage)
     const isHeard = options.listen !== undefined || options.trace !== undefined
@@ -158,19 +162,17 @@ class Run {
         this.checkers.budget.mayForget(machine, records, this.checkers),
       kinds: options.kinds,
       faults: options.faults,
-      everyMs: options.everyMs,
+      everyMs: this.#pace.everyMs,
     })
   }
 
   /** What it takes to do the same again, as far as it went. */
   get plan(): Plan {
-    const { seed, kinds, faults, everyMs } = this.#options
+    const { seed, kinds, faults } = this.#options
     const { choices } = this.world.scheduler
-    const sizes = {
-      faultMs: this.#faultMs,
-      clients: this.#hosts.length,
-      ...(everyMs !== undefined && { everyMs }),
-    }
+    const { everyMs, ...pace } = this.#pace
+    const clients = this.#hosts.length
+    const sizes = { ...pace, clients, ...(everyMs !== undefined && { everyMs }) }
     return { seed, sizes, kinds, faults, choices }
   }
 
@@ -180,7 +182,8 @@ class Run {
 
   async whole(): Promise<Violation | undefined> {
     try {
-      await this.world.settle(Promise.race([this.#phases(), this.report.found.wait()]))
+      const ended = Promise.race([this.#phases(), this.report.found.wait()])
+      await this.world.settle(ended, this.#pace.faultMs + 3_600_000)
     } catch (error) {
       checkError(this.report, error, 'the run')
       if (this.report.verdict === undefined) this.report.violated('run', String(error))
@@ -201,7 +204,7 @@ class Run {
     while (this.checkers.ackQuorumSize === 2 && !begun()) await this.world.pass(10)
     for (const host of this.#hosts) host.start()
     for (const operator of this.cluster.operators) this.#workOn(operator)
-    await this.#nemesis.befall(this.#faultMs)
+    await this.#nemesis.befall(this.#pace.faultMs)
     // In a world that may have ledgers of one copy, all nodes are needed.
     const away = this.checkers.ackQuorumSize === 2 ? this.#nemesis.healCore() : undefined
     if (away !== undefined) await coreGoesOn(this, away)
@@ -250,7 +253,8 @@ class Run {
     const { task } = this.world.node(machine)
     if (task === undefined || this.#stopping) return
     const { world, report } = this
-    const life = new Life({ world, report, machine, task, client })
+    const { restMs } = this.#pace
+    const life = new Life({ world, report, machine, task, client, restMs })
     this.#lives.push(life)
     for (const { name, area, oneIn, work } of tasks) {
       if (!this.#areas.includes(area)) continue
@@ -330,6 +334,24 @@ class Run {
 }
 
 export type { Run }
+
+interface Pace {
+  readonly faultMs: number
+  readonly everyMs: number | undefined
+  readonly restMs: number
+}
+
+/** Runs are short and crowded, or last for hours in which little happens at a time. */
+function paceOf(options: RunOptions, { scheduler }: World): Pace {
+  const drawn = scheduler.choose(25_000, 'run.faults')
+  if (options.isLong !== true) {
+    const { faultMs = 3000 + drawn, everyMs, restMs = 1500 } = options
+    return { faultMs, everyMs, restMs }
+  }
+  const rare = [60_000, 300_000, 900_000][scheduler.choose(3, 'run.pace')]
+  const { faultMs = 3_600_000 + 288 * drawn, everyMs = rare, restMs = 7_200_000 } = options
+  return { faultMs, everyMs, restMs }
+}
 
 function choose(world: World, count: number): number {
   return world.scheduler.choose(count, 'settings')

@@ -8,16 +8,17 @@ import { runWhole } from './run.ts'
 
 guardGlobals()
 
-async function outcomeOf({ seed, faultMs, replays, times }: Asked): Promise<Outcome> {
-  const { result, plan } = await runWhole({ seed, faultMs })
+async function outcomeOf({ replays, times, more, ...asked }: Asked): Promise<Outcome> {
+  const options = { ...more, ...asked }
+  const { result, plan } = await runWhole(options)
   const hashes = [result.traceHash]
   for (let time = 1; time < times; time += 1) {
-    const again = await runWhole({ seed, faultMs })
+    const again = await runWhole(options)
     hashes.push(again.result.traceHash)
   }
   const outcome = { result, hashes, faultMs: plan.sizes['faultMs'] ?? 0 }
   if (result.ok) return outcome
-  const file = join(replays, `seed-${seed}.json`)
+  const file = join(replays, `seed-${options.seed}.json`)
   save(plan, result, file)
   return { ...outcome, file, picture: await pictureOf(plan) }
 }

@@ -1,5 +1,5 @@
 // npm run torture -- kill [--rounds 200] [--seed N] [--json]
-// npm run torture -- simulate [--minutes 60] [--seed N] [--json]: fresh seeds on all cores
+// npm run torture -- simulate [--minutes 60] [--seed N] [--long] [--json]: fresh seeds on all cores
 // npm run torture -- determinism [--seeds 1000] [--ms 500] [--json]: a seed gives one run
 // npm run torture -- canaries [--json]
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -18,6 +18,8 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1e9) },
     minutes: { type: 'string', default: '60' },
     seeds: { type: 'string', default: '1000' },
+    /** Hours of faults in each run, minutes apart. */
+    long: { type: 'boolean', default: false },
     /** Virtual milliseconds of faults in a run. */
     ms: { type: 'string', default: '500' },
     /** Where runs that failed are written to. */
@@ -51,7 +53,8 @@ async function kill(): Promise<number> {
 async function simulate(): Promise<number> {
   const seed = Number(values.seed)
   const { json, replays } = values
-  const tally = await runSimulate({ minutes: Number(values.minutes), seed, json, replays })
+  const much = { minutes: Number(values.minutes), isLong: values.long }
+  const tally = await runSimulate({ ...much, seed, json, replays })
   process.stderr.write(`${tally.coverage}\n${tally.summary}\n`)
   print({ ...tally.facts, seed })
   return tally.ok ? 0 : 1

@@ -5,6 +5,8 @@ import { runPool, type Outcome } from '../simulation/pool.ts'
 
 export interface SimulateOptions {
   readonly minutes: number
+  /** Hours of faults in each run. */
+  readonly isLong: boolean
   /** The first seed; the others follow. */
   readonly seed: number
   readonly json: boolean
@@ -13,11 +15,11 @@ export interface SimulateOptions {
 
 /** One line for each run that failed. */
 export async function runSimulate(options: SimulateOptions): Promise<Tally> {
-  const { minutes, json, replays } = options
+  const { minutes, ...how } = options
   const endMs = performance.now() + minutes * 60_000
   let { seed } = options
   const next = () => (performance.now() < endMs ? seed++ : undefined)
-  return runMany({ next, jobs: availableParallelism(), json, replays, onlyFailed: true })
+  return runMany({ ...how, next, jobs: availableParallelism(), onlyFailed: true })
 }
 
 export interface DeterminismOptions {
