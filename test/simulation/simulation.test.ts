@@ -20,13 +20,16 @@ t.test('seeds that once failed', async (t) => {
 })
 
 t.test('a seed gives one run, in this process and in another', async (t) => {
-  const options = { seed: 42, faultMs: 1500 }
-  const { traceHash, events } = await runSeed(options)
-  t.match(await runSeed(options), { traceHash, events })
-  t.match(await simulateElsewhere('--seed', '42', '--ms', '1500'), [
-    { traceHash, events, ok: true },
-  ])
-  t.not((await runSeed({ ...options, seed: 43 })).traceHash, traceHash)
+  const args = ['--seeds', '42..44', '--ms', '500', '--jobs', '0']
+  const elsewhere = await simulateElsewhere(...args)
+  t.equal(elsewhere.length, 3)
+  for (const { seed, traceHash, events, ok } of elsewhere) {
+    const options = { seed, faultMs: 500 }
+    t.ok(ok, `seed ${seed}`)
+    t.match(await runSeed(options), { traceHash, events }, 'in another process')
+    t.match(await runSeed(options), { traceHash, events }, 'and again in this one')
+  }
+  t.equal(new Set(elsewhere.map(({ traceHash }) => traceHash)).size, 3, 'seeds differ')
 })
 
 t.test('a run that fails is written down, drawn, and replayed from its file', async (t) => {

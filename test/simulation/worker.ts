@@ -23,6 +23,8 @@ async function outcomeOf({ replays, times, more, ...asked }: Asked): Promise<Out
   return { ...outcome, file, picture: await pictureOf(plan) }
 }
 
+// Nobody waits for what is under way any more.
+process.on('disconnect', () => process.exit())
 process.on('message', (asked: Asked) => {
   void outcomeOf(asked).then((outcome) => process.send?.(outcome))
 })
