@@ -44,8 +44,8 @@ export const metadataCanaries: readonly Canary[] = [
     edits: {
       'metadata/tree/tree.ts': [
         [
-          '      await this.#makeDurable(changes)\n',
-          '      void this.#makeDurable(changes).catch(() => undefined)\n',
+          'if (changes) await this.#makeDurable(changes)',
+          'if (changes) void this.#makeDurable(changes).catch(() => undefined)',
         ],
       ],
     },

@@ -5,19 +5,20 @@ import { runGroup } from './run.ts'
 
 t.setTimeout(300_000)
 
-/** Each found a defect when it was new; what, is told in docs/simulation.md. */
-const regressions = [1]
+/**
+ * The first found a defect when it was new; what, is told in docs/simulation.md. So many, that each
+ * rare event happens in several of them, whatever a change of the code makes of their runs.
+ */
+const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
 
-t.test('seeds that once failed, and a few more', async (t) => {
+t.test('a seed that once failed, and more', async (t) => {
   const seen: Record<string, number> = {}
-  for (const seed of [...regressions, 3, 6]) {
+  for (const seed of seeds) {
     const { ok, checker, reason, counts } = await runGroup({ seed, faultMs: 6000 })
     t.ok(ok, `seed ${seed}`, { checker, reason })
     for (const [what, count] of Object.entries(counts)) seen[what] = (seen[what] ?? 0) + count
   }
-  for (const what of ['elections', 'committed', 'installed', 'cut', 'changes', 'calls']) {
-    t.ok((seen[what] ?? 0) > 0, `${what} happened`)
-  }
+  for (const [what, count] of Object.entries(seen)) t.ok(count > 0, `${what} happened`)
 })
 
 t.test('a seed gives one run', async (t) => {
