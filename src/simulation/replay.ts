@@ -10,6 +10,8 @@ export interface Plan {
   readonly seed: number
   /** How much of what: milliseconds of faults, clients. What the sizes are, the run knows. */
   readonly sizes: Readonly<Record<string, number>>
+  /** What else the run was told, in words that it knows. Default: by the seed. */
+  readonly words?: Readonly<Record<string, readonly string[]>> | undefined
   /** Kinds of faults. Default: by the seed. */
   readonly kinds?: readonly FaultKind[] | undefined
   /** Numbers of the faults that happen, in the order of time from 0. Default: all. */
@@ -32,6 +34,7 @@ const schema = v.object({
   reason: v.string(),
   seed: count,
   sizes: v.record(v.string(), v.pipe(v.number(), v.minValue(0))),
+  words: v.optional(v.record(v.string(), v.array(v.string()))),
   kinds: v.optional(v.array(v.picklist(faultKinds))),
   faults: v.optional(v.array(count)),
   choices: v.optional(v.record(v.string(), v.array(count))),
@@ -39,8 +42,8 @@ const schema = v.object({
 
 /** One list of choices a line. */
 export function writeReplay(replay: Replay): string {
-  const { checker, reason, seed, sizes, kinds, faults, choices } = replay
-  const facts = Object.entries({ format, checker, reason, seed, sizes, kinds, faults })
+  const { choices, ...rest } = replay
+  const facts = Object.entries({ format, ...rest })
   const lines = facts
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(value)}`)

@@ -8,7 +8,7 @@ import { canaries, toCome } from './list.ts'
 import { planted } from './planted.ts'
 import { onAllCores, searchFor, seedsFromLast, unharmed } from './search.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 t.test('each edit is of the present source, and is made once', async (t) => {
   for (const { id, edits } of [...canaries, ...planted]) {

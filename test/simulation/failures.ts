@@ -4,12 +4,19 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { lanes, shrink, writeReplay, type Plan, type Told } from '../../src/simulation/index.ts'
-import { runWhole, type RunOptions, type RunResult } from './run.ts'
+import { patiences, runWhole, type RunOptions, type RunResult } from './run.ts'
+import { areas } from './tasks.ts'
 
 /** What of a plan the run takes. */
-export function optionsOf({ sizes, ...plan }: Plan): RunOptions {
-  const { faultMs, clients, everyMs, restMs } = sizes
-  return { ...plan, faultMs, clients, everyMs, restMs }
+export function optionsOf({ sizes, words, ...plan }: Plan): RunOptions {
+  const { faultMs, clients, everyMs, restMs, nodes } = sizes
+  return { ...plan, faultMs, clients, everyMs, restMs, nodes, ...told(words) }
+}
+
+function told(words: Plan['words'] = {}): Pick<RunOptions, 'areas' | 'patience'> {
+  const areasTold = words['areas'] && areas.filter((area) => words['areas']?.includes(area))
+  const patience = patiences.find((each) => words['patience']?.includes(each))
+  return { areas: areasTold, patience }
 }
 
 /** Writes the run into a file. */
@@ -18,10 +25,17 @@ export function save(plan: Plan, { checker = '', reason = '' }: RunResult, file:
   writeFileSync(file, writeReplay({ ...plan, checker, reason }))
 }
 
+const storyMax = 100_000
+
 /** Runs it once more, listening: what befell what the checker named. */
 export async function pictureOf(plan: Plan): Promise<string> {
   const story: Told[] = []
-  const { result } = await runWhole({ ...optionsOf(plan), listen: (told) => story.push(told) })
+  const listen = (told: Told): void => {
+    story.push(told)
+    // Only the last of it is drawn.
+    if (story.length > 2 * storyMax) story.splice(0, storyMax)
+  }
+  const { result } = await runWhole({ ...optionsOf(plan), listen })
   const { checker, reason = 'nothing was wrong this time' } = result
   const machines = ['a', 'b', 'c', 'd', 'e', 'k1', 'k2', 'k3', 'v1', 'v2', 'v3', 'v4', 'v5']
   return `${lanes(story, { machines, reason })}${checker ?? 'ok'}: ${reason}\n`

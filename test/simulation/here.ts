@@ -60,9 +60,8 @@ export async function replay(
   how: How & { readonly file: string; readonly shrink: number },
 ): Promise<boolean> {
   const first = readReplay(text)
-  const { trace, say, canary } = how
-  const options = { ...canary?.runs, ...optionsOf(first) }
-  const { result, plan, faults } = await runWhole({ ...options, trace })
+  const { trace, say } = how
+  const { result, plan, faults } = await runWhole({ ...optionsOf(first), trace })
   const { checker } = result
   if (checker === undefined || how.shrink === 0) {
     print(result, how)

@@ -81,7 +81,7 @@ const short = {
   readTimeoutMs: 500,
 }
 /** Short or very short in some worlds, so that what they guard happens often. */
-const patiences = ['usual', 'short', 'least'] as const
+export const patiences = ['usual', 'short', 'least'] as const
 type Patience = (typeof patiences)[number]
 const patience: Readonly<Record<Patience, Partial<ClientSettings>>> = {
   usual: {},
@@ -168,12 +168,18 @@ class Run {
 
   /** What it takes to do the same again, as far as it went. */
   get plan(): Plan {
-    const { seed, kinds, faults } = this.#options
+    const { seed, kinds, faults, nodes, areas: areasTold, patience: told } = this.#options
     const { choices } = this.world.scheduler
     const { everyMs, ...pace } = this.#pace
     const clients = this.#hosts.length
-    const sizes = { ...pace, clients, ...(everyMs !== undefined && { everyMs }) }
-    return { seed, sizes, kinds, faults, choices }
+    const sizes = {
+      ...pace,
+      clients,
+      ...(everyMs !== undefined && { everyMs }),
+      ...(nodes !== undefined && { nodes }),
+    }
+    const words = { ...(areasTold && { areas: areasTold }), ...(told && { patience: [told] }) }
+    return { seed, sizes, words, kinds, faults, choices }
   }
 
   get faults(): number {

@@ -51,13 +51,20 @@ t.test('a run that fails is written down, drawn, and replayed from its file', as
 })
 
 t.test('what is not from the seed shows: a clock, state of a module, an order', async (t) => {
-  for (const planted of ['clock', 'module state', 'order']) {
-    const args = ['--seeds', '42..42', '--times', '4', '--ms', '500', '--canary', planted]
+  // An order shows only where it matters: several files are found by a start.
+  const seeds = {
+    clock: ['42..42', '500'],
+    'module state': ['42..42', '500'],
+    order: ['42..44', '2500'],
+  }
+  for (const [planted, [range = '', ms = '']] of Object.entries(seeds)) {
+    const args = ['--seeds', range, '--times', '2', '--ms', ms, '--canary', planted]
     const runs = await simulateElsewhere(...args)
     t.ok(
       runs.every(({ ok }) => ok),
       `${planted}: nothing else is wrong`,
     )
-    t.not(new Set(runs.map(({ traceHash }) => traceHash)).size, 1, planted)
+    const hashes = new Set(runs.map(({ seed, traceHash }) => `${seed} ${traceHash}`))
+    t.ok(hashes.size > runs.length / 2, planted)
   }
 })

@@ -156,14 +156,15 @@ const inject = (record: string, call: string, how: string): { under: string[] } 
   ],
 })
 
-for (const [what, call] of [
-  ['journal', 'fdatasync'],
-  ['metadata', 'fsync'],
+// A start makes some fifty changes of the metadata by itself.
+for (const [what, call, failsFrom] of [
+  ['journal', 'fdatasync', 40],
+  ['metadata', 'fsync', 120],
 ] as const) {
   t.test(`a sync of the ${what} that fails ends the process`, async (t) => {
     const base = t.testdir()
     const dir = join(base, 'node')
-    const failing = inject(join(base, 'strace'), call, 'error=EIO:when=40+')
+    const failing = inject(join(base, 'strace'), call, `error=EIO:when=${failsFrom}+`)
     const node = await starts(dir, [], failing)
     const client = await clientOf(node)
     const { ledgerId, acked, error } = await appendUntilUnknown(client)
