@@ -1,4 +1,4 @@
-// One run: a cluster of three nodes, clients at work, faults; then the world is whole again and
+// One run: a cluster of three to five nodes, clients at work, faults; then the world is whole again and
 // everything must come to its end; then everything is started anew and compared with what was seen.
 
 import type { Client } from '../../src/embedded/client.ts'
@@ -25,6 +25,7 @@ import { CrashClones } from './crash-clone.ts'
 import { heard } from './heard.ts'
 import { Life } from './life.ts'
 import { observed } from './observer.ts'
+import { resultOf } from './result.ts'
 import type { Unknowns } from './sometimes.ts'
 import { useRegisters } from './registers.ts'
 import { verify } from './verify.ts'
@@ -302,22 +303,16 @@ class Run {
   }
 
   result(violation: Violation | undefined): RunResult {
-    const { scheduler } = this.world
-    return {
+    return resultOf(this.world, violation, {
       seed: this.#options.seed,
-      traceHash: scheduler.traceHash,
-      events: scheduler.events,
-      virtualMs: Math.round(scheduler.nowMs),
-      faults: Object.fromEntries(this.#nemesis.counts),
-      ok: violation === undefined,
-      ...(violation && { checker: violation.checker, reason: violation.reason }),
+      faults: this.#nemesis.counts,
       counts: {
         lives: this.#lives.length,
         ledgers: this.checkers.ledgers.live.length,
         copies: this.checkers.bookies.held.length,
         ...this.#rareEvents(),
       },
-    }
+    })
   }
 
   #rareEvents(): Readonly<Record<string, number>> {

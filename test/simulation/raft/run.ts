@@ -8,6 +8,7 @@ import type { Member } from '../../../src/metadata/raft/member.ts'
 import { createTraceLogger, Nemesis, SimulatedGroup, World } from '../../../src/simulation/index.ts'
 import { hashText } from '../../../src/simulation/random.ts'
 import { checkError, Report, type Violation } from '../../../src/simulation/report.ts'
+import { resultOf } from '../result.ts'
 import type { RunOptions, RunResult } from '../run.ts'
 import { Admin } from './admin.ts'
 import { openSessions, readOften, useRegister } from './clients.ts'
@@ -239,17 +240,11 @@ export class GroupRun {
   }
 
   result(violation: Violation | undefined): RunResult {
-    const { scheduler } = this.world
-    return {
+    return resultOf(this.world, violation, {
       seed: this.#options.seed,
-      traceHash: scheduler.traceHash,
-      events: scheduler.events,
-      virtualMs: Math.round(scheduler.nowMs),
-      faults: Object.fromEntries(this.#nemesis.counts),
-      ok: violation === undefined,
-      ...(violation && { checker: violation.checker, reason: violation.reason }),
+      faults: this.#nemesis.counts,
       counts: { ...this.oracle.counts, calls: this.histories.size },
-    }
+    })
   }
 }
 
