@@ -28,6 +28,7 @@ export const errorCodes = {
   QUIRE_DIRECTORY_POISONED: { retryable: false },
   QUIRE_ADDRESS_IN_USE: { retryable: false },
   QUIRE_CONNECTION_LOST: { retryable: true },
+  QUIRE_UNAUTHORIZED: { retryable: false },
   // bookie
   QUIRE_SUPERBLOCK_CORRUPT: { retryable: false },
   QUIRE_IDENTITY_UNKNOWN: { retryable: false },

@@ -22,7 +22,8 @@ export async function open(options: OpenOptions): Promise<Node> {
 
 /**
  * A client of a cluster, without a node in this process. `uri` names nodes that keep its metadata:
- * `quire://HOST:PORT,HOST:PORT`. Fails with QUIRE_BAD_OPTION, QUIRE_CONNECTION_LOST, QUIRE_TIMEOUT.
+ * `quire://HOST:PORT,HOST:PORT`. Fails with QUIRE_BAD_OPTION, QUIRE_UNAUTHORIZED,
+ * QUIRE_METADATA_UNAVAILABLE.
  */
 export async function connect(uri: string, options: ConnectOptions = {}): Promise<Client> {
   requireNodeVersion()

@@ -25,7 +25,7 @@ const json: Flag = { flags: '--json', about: 'print one JSON object a line, for 
 export const commands: readonly Command[] = [
   {
     name: 'start',
-    about: 'Run a node until SIGTERM or SIGINT',
+    about: 'Run a node until SIGTERM or SIGINT; QUIRE_SECRET holds what its cluster shares',
     flags: [
       { flags: '--dir <DIR>', about: 'where to keep everything' },
       { flags: '--journal <DIR>', about: 'the journal, on a disk of its own' },
@@ -39,7 +39,7 @@ export const commands: readonly Command[] = [
         flags: '--metadata <URI>',
         about: "be a bookie on another node's metadata: quire://HOST:PORT",
       },
-      { flags: '--insecure', about: 'listen beyond this machine without authentication' },
+      { flags: '--insecure', about: 'listen beyond this machine without a secret' },
       json,
     ],
     run: start,

@@ -22,6 +22,7 @@ export async function start(values: Values, output: Output): Promise<number> {
     listen: text(values['listen']) ?? '127.0.0.1:3181',
     metadata: text(values['metadata']),
     insecure: values['insecure'] === true,
+    secret: process.env['QUIRE_SECRET'],
     signal: stop.signal,
   }).catch((error: unknown) => {
     if (stop.signal.aborted) return undefined

@@ -12,6 +12,7 @@ import { QuireError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Connection, Io, Logger } from '../io/index.ts'
 import { collect, type Collected, type CollectOptions, type LiveLedgers } from './collector.ts'
+import type { SharedSecret } from '../wire/handshake.ts'
 import type { BookieJournal, JournalOwner } from './journal/contract.ts'
 import { BookieServer } from './server/server.ts'
 import { type ServerCounts, type ServerLimits, serverLimits } from './server/shared.ts'
@@ -42,6 +43,8 @@ export interface BookieParts {
    * Default: none.
    */
   readonly mayHaveLost?: ((high: number, low: number) => boolean) | undefined
+  /** What a client must show that it knows before it is served. Default: nothing. */
+  readonly secret?: SharedSecret | undefined
 }
 
 /** Plain numbers, for metrics and the console. */
@@ -91,7 +94,7 @@ class ServingBookie implements Bookie {
   #started = false
   #collecting = false
 
-  constructor({ io, logger, failed, limits: chosen, mayHaveLost }: BookieParts) {
+  constructor({ io, logger, failed, limits: chosen, mayHaveLost, secret }: BookieParts) {
     const limits: BookieLimits = { ...bookieLimits, ...chosen }
     this.#second = () => Math.floor(io.clock.monotonicMs() / 1000)
     this.#store = new Store({
@@ -101,7 +104,7 @@ class ServingBookie implements Bookie {
       second: this.#second,
       mayHaveLost,
     })
-    this.#server = new BookieServer({ store: this.#store, logger, io, limits, failed })
+    this.#server = new BookieServer({ store: this.#store, logger, io, limits, failed, secret })
   }
 
   get owner(): JournalOwner {

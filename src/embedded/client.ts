@@ -1,9 +1,11 @@
 // The client side of a cluster, the same for a process with a node of its own and for one without.
 import { QuireError } from '../errors.ts'
-import type { Address, DirectoryLock, Io, Logger } from '../io/index.ts'
+import { withSecret, type Address, type DirectoryLock } from '../io/index.ts'
+import type { Io, Logger } from '../io/index.ts'
 import { connectMetadata } from '../metadata/client/index.ts'
 import type { LedgerClient } from '../replication/api.ts'
 import { createLedgerClient } from '../replication/index.ts'
+import { SharedSecret } from '../wire/handshake.ts'
 import { createLogs, type Logs } from './log/logs.ts'
 import { Closers } from './closers.ts'
 import type { ClientSettings } from './options.ts'
@@ -39,9 +41,10 @@ export interface ClientParts {
 
 export async function openClient(parts: ClientParts): Promise<Client> {
   const { io, logger, settings, addresses, signal } = parts
-  const { sessionTimeoutMs: timeoutMs } = settings
+  const { sessionTimeoutMs: timeoutMs, secret: text, ...ledgerOptions } = settings
   const closers = new Closers()
-  const store = connectMetadata({ ...io, logger, addresses, timeoutMs })
+  const secret = text === undefined ? undefined : new SharedSecret(text)
+  const store = connectMetadata({ ...withSecret(io, secret), logger, addresses, timeoutMs })
   closers.add(() => store.close())
   try {
     const session = await RenewedSession.open(store, { timeoutMs, signal })
@@ -52,7 +55,8 @@ export async function openClient(parts: ClientParts): Promise<Client> {
       logger,
       ...managers,
       knownBookies: async (call) => (await managers.cookies.list({ signal: call })).length,
-      options: settings,
+      options: ledgerOptions,
+      secret,
     })
     closers.add(async () => ledgers[Symbol.asyncDispose]())
     const upper = onLedgers(parts, closers, { ledgers, records: managers.records })

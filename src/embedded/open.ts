@@ -59,12 +59,12 @@ export async function openWith({ io, logger }: Outside, options: OpenOptions): P
 
 function checkListen(settings: NodeSettings): void {
   const address = parseAddress(settings.listen)
-  if (isLoopback(address) || settings.insecure) return
+  if (isLoopback(address) || settings.secret !== undefined || settings.insecure) return
   throw new QuireError(
     'QUIRE_BAD_OPTION',
-    `${settings.listen} can be reached from other machines and there is no authentication yet: ` +
-      'listen on 127.0.0.1, or say insecure: true if the network keeps strangers out',
-    { facts: { option: 'listen' } },
+    `${settings.listen} can be reached from other machines: give a secret, as the option or in ` +
+      'QUIRE_SECRET, or say insecure: true if the network keeps strangers out',
+    { facts: { option: 'secret' } },
   )
 }
 

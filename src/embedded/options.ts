@@ -33,6 +33,11 @@ export interface ClientSettings {
   readonly connectTimeoutMs: number
   readonly addTimeoutMs: number
   readonly readTimeoutMs: number
+  /**
+   * What all nodes and clients of a cluster share, at least 8 characters: who does not know it gets
+   * nothing. It is asked for and shown on every connection, and never sent.
+   */
+  readonly secret?: string | undefined
 }
 
 /** What a program hands over rather than writes down. */
@@ -62,7 +67,7 @@ export interface OpenOptions extends Partial<ClientSettings>, Handed {
    * `quire://HOST:PORT`: be a bookie on another node's metadata instead of keeping metadata here.
    */
   readonly metadata?: string | undefined
-  /** Must be true to listen beyond this machine: there is no authentication yet. */
+  /** Listens beyond this machine without a `secret`. */
   readonly insecure?: boolean
   /** `inline` runs the node on the caller's thread: for tests. */
   readonly threads?: 'worker' | 'inline'
@@ -89,11 +94,18 @@ const milliseconds = v.pipe(v.number(), v.integer(), v.minValue(10))
 const atLeast = (bytes: number): v.GenericSchema<number> =>
   v.pipe(v.number(), v.integer(), v.minValue(bytes))
 
+/** Says nothing of what was given. */
+const secret = v.pipe(
+  v.string('it must be a text'),
+  v.minLength(8, 'it must have at least 8 characters'),
+)
+
 const clientEntries = {
   sessionTimeoutMs: v.optional(milliseconds, defaults.sessionTimeoutMs),
   connectTimeoutMs: v.optional(milliseconds, defaults.connectTimeoutMs),
   addTimeoutMs: v.optional(milliseconds, defaults.addTimeoutMs),
   readTimeoutMs: v.optional(milliseconds, defaults.readTimeoutMs),
+  secret: v.optional(secret),
 }
 const nodeEntries = {
   dir: v.optional(text),

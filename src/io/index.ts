@@ -15,6 +15,8 @@ export type {
   TreeStores,
 } from './tree-store.ts'
 export type { Logger } from './log.ts'
+export { withSecret } from './authenticated-network.ts'
+export { shakeHands, type Carrier } from './client-handshake.ts'
 export { createFilesJournalDevices } from './files-journal-device.ts'
 export {
   createInlineThreads,

@@ -12,10 +12,11 @@ import { messageOf, QuireError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Clock, Connection, Logger, Network, Timers } from '../io/index.ts'
 import type { BookieEndpoint } from '../metadata/managers.ts'
-import { operations } from '../wire/bookie-messages.ts'
+import { operations, statuses } from '../wire/bookie-messages.ts'
 import type { BookieResponse } from '../wire/bookie-messages.ts'
 import { createResponse, decodeResponse } from '../wire/bookie-response.ts'
 import { FrameReader } from '../wire/frame-reader.ts'
+import { authenticateBookie, type BookieAuthentication } from './bookie-authentication.ts'
 import type { Sweeper, Turn } from './turn.ts'
 
 /** A member of a writer's ensemble. */
@@ -62,6 +63,8 @@ export interface BookieConnectionOptions {
   readonly frameBytesMax: number
   /** Where the bookie listens, looked up anew for every attempt. */
   readonly resolve: (bookieId: string) => Promise<BookieEndpoint | undefined>
+  /** What this client and its bookies know. Without it nobody is asked to prove anything. */
+  readonly authentication: BookieAuthentication | undefined
 }
 
 const backOffMs = { first: 100, most: 5_000 }
@@ -82,6 +85,8 @@ export class BookieConnection {
   #heardMs = Number.NEGATIVE_INFINITY
   #backOffMs = 0
   #notBeforeMs = 0
+  /** For want of the right secret, at the last attempt. */
+  #refusal: QuireError | undefined
   #closed = false
 
   constructor(options: BookieConnectionOptions) {
@@ -157,7 +162,7 @@ export class BookieConnection {
   }
 
   #error(
-    code: 'QUIRE_TIMEOUT' | 'QUIRE_CONNECTION_LOST',
+    code: 'QUIRE_TIMEOUT' | 'QUIRE_CONNECTION_LOST' | 'QUIRE_UNAUTHORIZED',
     what: string,
     cause?: unknown,
   ): QuireError {
@@ -185,23 +190,50 @@ export class BookieConnection {
     try {
       if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the ledger client was closed')
       if (clock.monotonicMs() < this.#notBeforeMs) {
-        throw this.#error('QUIRE_CONNECTION_LOST', 'could not be reached a moment ago')
+        throw this.#refusal ?? this.#error('QUIRE_CONNECTION_LOST', 'was out of reach a moment ago')
       }
       const endpoint = await resolve(this.bookieId)
       if (endpoint === undefined) throw this.#error('QUIRE_CONNECTION_LOST', 'is not registered')
       const connection = await network.connect(endpoint, { timeoutMs: connectTimeoutMs })
       await this.#confirm(endpoint, connection)
-      this.#established(connection)
+      this.#established(await this.#authenticated(connection))
     } catch (error) {
       this.#connecting = false
-      const now = clock.monotonicMs()
-      if (now >= this.#notBeforeMs) {
-        this.#backOffMs = Math.min(Math.max(backOffMs.first, this.#backOffMs * 2), backOffMs.most)
-        this.#notBeforeMs = now + this.#backOffMs
+      if (QuireError.is(error, 'QUIRE_UNAUTHORIZED')) {
+        this.#refused(error)
+        return
+      }
+      if (this.#backOff()) {
         logger.debug({ bookieId: this.bookieId, error: messageOf(error) }, 'bookie not reached')
       }
       this.#lose(this.#error('QUIRE_CONNECTION_LOST', 'could not be reached', error))
     }
+  }
+
+  #authenticated(connection: Connection): Connection | Promise<Connection> {
+    const { authentication, connectTimeoutMs } = this.#options
+    if (authentication === undefined) return connection
+    return authenticateBookie(authentication, connection, connectTimeoutMs)
+  }
+
+  /** One of the two has another secret than the other, or none: that will not change soon. */
+  #refused(cause: QuireError): void {
+    if (cause !== this.#refusal) {
+      const what = `and this client do not share a secret: ${cause.message}`
+      this.#refusal = this.#error('QUIRE_UNAUTHORIZED', what, cause)
+      const { bookieId } = this
+      if (this.#backOff()) this.#options.logger.warn({ bookieId }, this.#refusal.message)
+    }
+    this.reset(this.#refusal)
+  }
+
+  /** False: the last one is not over. */
+  #backOff(): boolean {
+    const now = this.#options.clock.monotonicMs()
+    if (now < this.#notBeforeMs) return false
+    this.#backOffMs = Math.min(Math.max(backOffMs.first, this.#backOffMs * 2), backOffMs.most)
+    this.#notBeforeMs = now + this.#backOffMs
+    return true
   }
 
   /**
@@ -221,7 +253,8 @@ export class BookieConnection {
 
   #established(connection: Connection): void {
     this.#connecting = false
-    this.#backOffMs = 0
+    // One that refused requests may do so again.
+    if (this.#refusal === undefined) this.#backOffMs = 0
     if (this.#closed) {
       connection.destroy()
       this.#lose(new QuireError('QUIRE_CLOSED', 'the ledger client was closed'))
@@ -262,6 +295,11 @@ export class BookieConnection {
       this.reset(this.#error('QUIRE_CONNECTION_LOST', 'sent what is no response'))
       return
     }
+    if (response.status === statuses.unauthorized && !response.hasMessage) {
+      this.#refused(new QuireError('QUIRE_UNAUTHORIZED', 'it has one, and this client none'))
+      return
+    }
+    this.#refusal = undefined
     if (response.txnHigh !== 0) {
       const link = this.#links.get(response.txnHigh)
       if (link === undefined || response.operation !== operations.add) return

@@ -5,6 +5,7 @@ import { QuireError } from '../errors.ts'
 import type { Clock, Logger, Network, Random, Timers } from '../io/index.ts'
 import type { LedgerManager, RegistrationManager, Versioned } from '../metadata/managers.ts'
 import { createDigest, masterKey } from '../wire/digest.ts'
+import type { SharedSecret } from '../wire/handshake.ts'
 import { ledgerIdHigh, ledgerIdLow } from '../wire/int64.ts'
 import type { LedgerMetadata } from '../wire/ledger-metadata.ts'
 import type { LedgerIdentity } from './add-pipeline.ts'
@@ -40,6 +41,8 @@ export interface LedgerClientParts {
   /** Asked at each creation that this decides. Without it a ledger has one copy only on demand. */
   readonly knownBookies?: KnownBookies | undefined
   readonly options?: LedgerClientOptions | undefined
+  /** What this client and its bookies prove to one another that they know. Default: nothing. */
+  readonly secret?: SharedSecret | undefined
 }
 
 /** Ids that are tried before a creation gives up: each is new, so a second one is rare. */
@@ -58,7 +61,7 @@ class DrivenLedgerClient implements LedgerClient {
   #nextPipeline = 1
 
   constructor(given: LedgerClientParts) {
-    const { network, clock, timers, random, ledgers, registration, knownBookies } = given
+    const { network, clock, timers, random, ledgers, registration, knownBookies, secret } = given
     const logger = given.logger.child({ part: 'ledgers' })
     const options = { ...defaultOptions, ...defined(given.options) }
     const shortest = Math.min(options.addTimeoutMs, options.readTimeoutMs, options.speculateAfterMs)
@@ -77,6 +80,7 @@ class DrivenLedgerClient implements LedgerClient {
       logger,
       connectTimeoutMs,
       frameBytesMax,
+      authentication: secret && { secret, random, timers },
     })
     const shared = { network, clock, timers, random, logger }
     const closed = this.#closing.signal

@@ -34,6 +34,7 @@ import { updateMetadata } from './metadata-loop.ts'
 import type { ClientParts } from './parts.ts'
 import { RangeRead } from './range-read.ts'
 import { checkSignal, Gate, orAborted } from './wait.ts'
+import { refusalIn } from './writer-errors.ts'
 
 /** Entries read and written again at one time. */
 const windowEntries = 32
@@ -114,6 +115,8 @@ class Recovery implements ReplySink, PipelineOwner {
   readonly #sinks: readonly RecoveryReadSink[]
   readonly #moved = new Gate()
   #pipeline: AddPipeline | undefined
+  /** Of a bookie, for want of the right secret. */
+  #refusal: QuireError | undefined
 
   constructor(options: RecoveryOptions, metadata: Versioned<LedgerMetadata>) {
     this.#options = options
@@ -160,7 +163,8 @@ class Recovery implements ReplySink, PipelineOwner {
     this.#fenced(index, result, lac)
   }
 
-  failed(index: number): void {
+  failed(index: number, error: QuireError): void {
+    if (error.code === 'QUIRE_UNAUTHORIZED') this.#refusal = error
     this.#fenced(index, 'unknown', -1)
   }
 
@@ -325,8 +329,9 @@ class Recovery implements ReplySink, PipelineOwner {
         { facts },
       )
     }
-    const sentence = `ledger ${ledgerId} could not be recovered: ${failures[failure]}; try again`
-    const cause = this.#pipeline?.lastFailure
+    const cause = this.#pipeline?.lastFailure ?? this.#refusal
+    const why = `${failures[failure]}${refusalIn(cause)}`
+    const sentence = `ledger ${ledgerId} could not be recovered: ${why}; try again`
     return new QuireError('QUIRE_RECOVERY_FAILED', sentence, { cause, facts })
   }
 }

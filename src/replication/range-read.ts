@@ -62,6 +62,7 @@ class ReplicaSink implements ReplySink {
 
   failed(entryId: number, error: QuireError): void {
     const { lost, timedOut } = readFailures
+    if (error.code === 'QUIRE_UNAUTHORIZED') this.#read.refusal = error
     this.#read.failed(entryId, this.#index, error.code === 'QUIRE_TIMEOUT' ? timedOut : lost)
   }
 }
@@ -76,6 +77,8 @@ export class RangeRead {
   readonly #quorum: Quorum
   readonly #holes: readonly Hole[]
   readonly #sticky: number
+  /** Of a bookie, for want of the right secret: tells why an entry could not be read. */
+  refusal: QuireError | undefined
   #poor = 0
   readonly #to: number
   /** Next to hand out, and next to ask for. */
@@ -226,7 +229,7 @@ export class RangeRead {
         this.#send(entryId, startEntry(this.#state, entryId, { preference, nowMs }))
         return
       }
-      this.#errors.set(entryId, unreadable({ ledgerId, entryId, status, cause: undefined }))
+      this.#errors.set(entryId, unreadable({ ledgerId, entryId, status, cause: this.refusal }))
     } catch (cause) {
       const gone = QuireError.is(cause, 'QUIRE_LEDGER_MISSING')
       const error = gone ? cause : unreadable({ ledgerId, entryId, status, cause })

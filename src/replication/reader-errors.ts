@@ -4,6 +4,7 @@ import { QuireError } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 import { statuses } from '../wire/bookie-messages.ts'
 import { readFailures } from './core/reader.ts'
+import { refusalIn } from './writer-errors.ts'
 
 const sentences = new Map<number, readonly [ErrorCode, string]>([
   [statuses.noEntry, ['QUIRE_ENTRY_MISSING', 'no replica has it: the data is lost']],
@@ -31,6 +32,7 @@ export function unreadable(options: {
     'no replica answered with it: try again when its bookies are back',
   ]
   const facts = { ledgerId: String(ledgerId), entryId, status }
-  const message = `entry ${entryId} of ledger ${ledgerId} could not be read: ${sentence}`
+  const why = `${sentence}${refusalIn(cause)}`
+  const message = `entry ${entryId} of ledger ${ledgerId} could not be read: ${why}`
   return new QuireError(code, message, { cause, facts })
 }

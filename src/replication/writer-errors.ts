@@ -37,7 +37,13 @@ const sentences: Record<EndReason, readonly [ErrorCode, string]> = {
 export function endError(ledgerId: bigint, end: { reason: EndReason; cause: unknown }): QuireError {
   const [code, sentence] = sentences[end.reason]
   const facts = { ledgerId: String(ledgerId), reason: end.reason }
-  return new QuireError(code, `ledger ${ledgerId} ${sentence}`, { cause: end.cause, facts })
+  const text = `ledger ${ledgerId} ${sentence}${refusalIn(end.cause)}`
+  return new QuireError(code, text, { cause: end.cause, facts })
+}
+
+/** What to add to a sentence when a bookie was out of reach for want of the right secret. */
+export function refusalIn(cause: unknown): string {
+  return QuireError.is(cause, 'QUIRE_UNAUTHORIZED') ? ` (${cause.message})` : ''
 }
 
 export function outcomeUnknown(ledgerId: bigint, cause: QuireError): QuireError {

@@ -132,5 +132,7 @@ export interface BookieResponse {
   /** Tells an absent body from an empty one. */
   hasBody: boolean
   hasSecond: boolean
+  /** V3: the operation's sub-message is there. A client that did not authenticate gets none. */
+  hasMessage: boolean
   authPlugin: string
 }

@@ -44,6 +44,7 @@ class ResponseView implements BookieResponse {
   secondEnd = 0
   hasBody = false
   hasSecond = false
+  hasMessage = true
   authPlugin = ''
   readonly reader = new MessageReader()
 }
@@ -73,6 +74,7 @@ export function decodeResponse(
   into.txnHigh = 0
   into.txnLow = 0
   into.bytes = bytes
+  into.hasMessage = true
   clearResponseBody(into)
   const decoded = protocol === 3 ? decodeResponseV3(reader, into) : decodeResponseV2(reader, into)
   return decoded ? 'ok' : 'bad'

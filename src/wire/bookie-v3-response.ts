@@ -57,6 +57,7 @@ export function decodeResponseV3(reader: MessageReader, into: BookieResponse): b
     reader.at = start
     answered = takeBody(reader, into)
   }
+  into.hasMessage = answered
   if (outer !== statuses.ok) into.status = outer
   else if (!answered) into.status = statusWithoutBody(into)
   return true

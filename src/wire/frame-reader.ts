@@ -27,7 +27,7 @@ export type OnFrame = (bytes: Buffer, start: number, end: number) => void
 const none = Buffer.alloc(0)
 
 export class FrameReader {
-  readonly #maxFrameBytes: number
+  #maxFrameBytes: number
   /** Bytes of the length field of the current frame that have arrived, and their value so far. */
   #lengthBytes = 0
   #announced = 0
@@ -39,6 +39,11 @@ export class FrameReader {
   /** `maxFrameBytes`: most bytes of a frame with its length field; 5 MiB unless told otherwise. */
   constructor(options: { maxFrameBytes?: number } = {}) {
     this.#maxFrameBytes = options.maxFrameBytes ?? maxFrameBytesDefault
+  }
+
+  /** From the next length field on, this is the limit. */
+  allow(maxFrameBytes: number): void {
+    this.#maxFrameBytes = maxFrameBytes
   }
 
   /** Bytes of an unfinished frame that are held: less than the limit. */

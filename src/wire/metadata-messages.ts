@@ -169,6 +169,8 @@ export const connectStatuses = {
    * another, or again.
    */
   unavailable: 4,
+  /** The node has a secret, and the client has not shown that it knows it. */
+  unauthorized: 5,
 } as const
 
 export type ConnectStatus = keyof typeof connectStatuses

@@ -43,6 +43,8 @@ export const peerStatuses = {
   incarnation: 4,
   /** Removed, or another node under this id: it will not be heard. */
   unwelcome: 5,
+  /** The node has a secret, and the sender has not shown that it knows it. */
+  unauthorized: 6,
 } as const
 
 export type PeerStatus = keyof typeof peerStatuses

@@ -1,6 +1,7 @@
 // A bookie over a journal in memory, with a clock and timers that the test moves.
 import { type Bookie, type BookieLimits, createBookie } from '../../src/bookie/index.ts'
 import type { Timer } from '../../src/io/index.ts'
+import type { SharedSecret } from '../../src/wire/handshake.ts'
 import { type Logged, recordingLogger } from './bookie-requests.ts'
 import { ClientEnd } from './client-end.ts'
 import { MemoryJournal } from './memory-journal.ts'
@@ -22,12 +23,14 @@ export interface BookieBench {
 export interface BenchOptions {
   readonly limits?: Partial<BookieLimits>
   readonly mayHaveLost?: (high: number, low: number) => boolean
+  readonly secret?: SharedSecret
 }
 
 export function bookieBench(options: BenchOptions = {}, before?: MemoryJournal): BookieBench {
   const { logger, lines } = recordingLogger()
   const failures: Error[] = []
   let now = 1000
+  let drawn = 0
   const due: { atMs: number; call: () => void }[] = []
   const after = (delayMs: number, call: () => void): Timer => {
     const timer = { atMs: now + delayMs, call }
@@ -38,7 +41,7 @@ export function bookieBench(options: BenchOptions = {}, before?: MemoryJournal):
     io: {
       timers: { after, soon: (call) => call() },
       clock: { monotonicMs: () => now, wallMs: () => 1_700_000_000_000 },
-      random: { below: () => 11, bytes: (count) => Buffer.alloc(count), uuid: () => '' },
+      random: { below: () => 11, bytes: (count) => Buffer.alloc(count, ++drawn), uuid: () => '' },
     },
     logger,
     failed: (error) => failures.push(error),

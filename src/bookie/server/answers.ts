@@ -3,14 +3,17 @@
 
 import {
   encodeAuthDisabledResponse,
+  encodeAuthResponse,
   encodeBatchReadResponse,
   encodeBookieInfoResponse,
   encodeErrorResponse,
   encodeForceResponse,
+  encodeHeaderCopyResponse,
   encodeListEntriesResponse,
   encodeReadLacResponse,
   encodeWriteLacResponse,
 } from '../../wire/bookie-answers.ts'
+import { authenticationPlugin } from '../../wire/authentication.ts'
 import { operations, type Status, statuses } from '../../wire/bookie-messages.ts'
 import { createRequest } from '../../wire/bookie-request.ts'
 import {
@@ -163,6 +166,16 @@ export class Answers {
 
   authDisabled(echo: Echo): void {
     this.#put(encodeAuthDisabledResponse(echo))
+  }
+
+  /** The next message of the exchange. */
+  auth(echo: Echo, payload: Uint8Array): void {
+    this.#put(encodeAuthResponse(echo, authenticationPlugin, payload))
+  }
+
+  /** V3, to whoever has not authenticated itself. */
+  unauthorized(echo: Echo): void {
+    this.#put(encodeHeaderCopyResponse(echo, statuses.unauthorized))
   }
 
   #add(fields: Fields): void {

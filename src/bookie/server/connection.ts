@@ -21,6 +21,7 @@ import { type Outcome, outcomes } from '../store/outcomes.ts'
 import { type Ack, AckQueue } from './acks.ts'
 import { Answers } from './answers.ts'
 import { type Call, callOf } from './call.ts'
+import { Guard } from './guard.ts'
 import { Output } from './output.ts'
 import { compareWithDisk, finish, startLongPoll, tryRead } from './reads.ts'
 import type { Shared } from './shared.ts'
@@ -64,6 +65,8 @@ export class BookieConnection implements ConnectionHandler {
   /** Inside `data`: answers are given to the socket at its end. */
   #turn = false
   #protocol: 'v3-first' | 'v2' = 'v3-first'
+  /** Until the client has authenticated itself, where it must. */
+  #guard: Guard | undefined
   readonly #onFrame = (bytes: Buffer, start: number, end: number): void => {
     if (this.closed) return
     if (this.#parked.length > 0 || !this.#take(bytes, start, end)) {
@@ -74,9 +77,14 @@ export class BookieConnection implements ConnectionHandler {
   constructor(shared: Shared, connection: Connection) {
     this.shared = shared
     this.#connection = connection
-    this.#reader = new FrameReader({ maxFrameBytes: shared.limits.maxFrameBytes })
     this.output = new Output(connection, shared.pool)
     this.answers = new Answers(this.output)
+    const { secret, limits } = shared
+    this.#guard = secret && new Guard({ ...shared, secret }, this)
+    if (this.#guard) shared.strangers.add(this)
+    this.#reader = new FrameReader({
+      maxFrameBytes: this.#guard ? limits.strangerFrameBytes : limits.maxFrameBytes,
+    })
   }
 
   // ---- what the network calls
@@ -103,6 +111,7 @@ export class BookieConnection implements ConnectionHandler {
     for (const end of this.polls) end()
     this.polls.clear()
     this.output.close()
+    this.#unguard()
     this.shared.waiting.delete(this)
     this.shared.blocked.delete(this)
     this.shared.closed(this)
@@ -161,6 +170,25 @@ export class BookieConnection implements ConnectionHandler {
     if (this.closed) return
     this.#connection.destroy(error)
     this.close(error)
+  }
+
+  // ---- what its guard calls
+
+  known(): void {
+    this.#unguard()
+    this.#reader.allow(this.shared.limits.maxFrameBytes)
+  }
+
+  refused(why: string): void {
+    const { remote } = this.#connection
+    this.shared.logger.warn({ remote, why }, 'a client without the secret was disconnected')
+    this.end()
+  }
+
+  #unguard(): void {
+    this.#guard?.end()
+    this.#guard = undefined
+    this.shared.strangers.delete(this)
   }
 
   // ---- what handlers call
@@ -250,6 +278,10 @@ export class BookieConnection implements ConnectionHandler {
       return true
     }
     if (request.protocol === 2) this.#protocol = 'v2'
+    if (this.#guard?.passes(request) === false) {
+      this.shared.counts.requests++
+      return true
+    }
     const refused = refusal(request)
     if (refused !== statuses.ok) {
       this.shared.counts.requests++

@@ -3,6 +3,7 @@
 
 import { QuireError } from '../../errors.ts'
 import type { Connection, Io, Logger } from '../../io/index.ts'
+import type { SharedSecret } from '../../wire/handshake.ts'
 import type { StoreListener } from '../store/outcomes.ts'
 import type { Store } from '../store/store.ts'
 import { BookieConnection } from './connection.ts'
@@ -14,7 +15,8 @@ import type { ServerCounts, ServerLimits, Shared } from './shared.ts'
 export interface ServerParts {
   readonly store: Store
   readonly logger: Logger
-  readonly io: Pick<Io, 'timers' | 'clock'>
+  readonly io: Pick<Io, 'timers' | 'clock' | 'random'>
+  readonly secret?: SharedSecret | undefined
   readonly limits: ServerLimits
   readonly failed: (error: Error) => void
 }
@@ -34,19 +36,22 @@ export class BookieServer implements StoreListener {
   readonly #connections = new Set<BookieConnection>()
   #stopped = false
 
-  constructor({ store, logger, io, limits, failed }: ServerParts) {
+  constructor({ store, logger, io, limits, failed, secret }: ServerParts) {
     this.#failed = failed
     this.#shared = {
       store,
       logger,
       timers: io.timers,
       clock: io.clock,
+      random: io.random,
+      secret,
       limits,
       counts: this.counts,
       pool: new OutputPool(),
       disk: new DiskReads(limits.diskReads, () => this.writable()),
       polls: new LongPolls(io.timers, store.index),
       waiting: new Set(),
+      strangers: new Set(),
       blocked: new Set(),
       closed: (connection) => this.#connections.delete(connection),
     }
@@ -68,6 +73,9 @@ export class BookieServer implements StoreListener {
     const connection = new BookieConnection(this.#shared, raw)
     this.#connections.add(connection)
     this.counts.connections++
+    const { strangers, limits } = this.#shared
+    const [oldest] = strangers
+    if (strangers.size > limits.strangers) oldest?.refused('too many others came after it')
     raw.start(connection)
     if (first !== undefined) connection.data(first)
   }

@@ -1,6 +1,7 @@
 // What the connections of one bookie share.
 
-import type { Clock, Logger, Timers } from '../../io/index.ts'
+import type { Clock, Logger, Random, Timers } from '../../io/index.ts'
+import type { SharedSecret } from '../../wire/handshake.ts'
 import type { Store } from '../store/store.ts'
 import type { BookieConnection } from './connection.ts'
 import type { DiskReads } from './disk-reads.ts'
@@ -28,6 +29,10 @@ export interface ServerLimits {
    * nothing more is read from the connection.
    */
   readonly callsAtOnce: number
+  /** Connections that have not authenticated themselves: beyond it, the oldest is ended. */
+  readonly strangers: number
+  /** A frame of such a connection. */
+  readonly strangerFrameBytes: number
 }
 
 export const serverLimits: ServerLimits = {
@@ -37,6 +42,8 @@ export const serverLimits: ServerLimits = {
   stalledMs: 3000,
   batchReadBytes: 5 * 1024 * 1024,
   callsAtOnce: 64,
+  strangers: 256,
+  strangerFrameBytes: 64 * 1024,
 }
 
 /** Plain counters, for metrics. */
@@ -59,6 +66,9 @@ export interface Shared {
   readonly logger: Logger
   readonly timers: Timers
   readonly clock: Clock
+  readonly random: Random
+  /** What a client must know to be served; undefined: nothing. */
+  readonly secret: SharedSecret | undefined
   readonly limits: ServerLimits
   readonly counts: ServerCounts
   readonly pool: OutputPool
@@ -66,6 +76,8 @@ export interface Shared {
   readonly polls: LongPolls
   /** Connections with answers that wait for the journal. */
   readonly waiting: Set<BookieConnection>
+  /** Connections that have not authenticated themselves, in the order they came. */
+  readonly strangers: Set<BookieConnection>
   /** Connections that are not read from until there is room again. */
   readonly blocked: Set<BookieConnection>
   closed(connection: BookieConnection): void

@@ -3,8 +3,9 @@
 // relies on is durable.
 import { createBookie, openBookieStore, type Bookie, type BookieStore } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
-import type { Connection, Io, Listener, Logger, Timer } from '../../io/index.ts'
+import { withSecret, type Io, type Listener, type Logger, type Timer } from '../../io/index.ts'
 import { claimIncarnation } from '../../metadata/incarnations.ts'
+import { SharedSecret } from '../../wire/handshake.ts'
 import { formatAddress, parseAddress } from '../address.ts'
 import { Closers } from '../closers.ts'
 import type { NodeSettings } from '../options.ts'
@@ -13,7 +14,7 @@ import { countingDevices, type SyncCount } from './counting.ts'
 import { Identity } from './identity.ts'
 import type { NodeStats } from './messages.ts'
 import { openNodeMetadata, type NodeMetadata } from './metadata.ts'
-import { routeConnection } from './port-router.ts'
+import { PortRouter } from './port-router.ts'
 import { Registration } from './registration.ts'
 
 export interface NodeParts {
@@ -26,6 +27,10 @@ export interface NodeParts {
   readonly signal?: AbortSignal | undefined
 }
 
+interface SecretParts extends NodeParts {
+  readonly secret: SharedSecret | undefined
+}
+
 export interface NodeHandle {
   readonly id: string
   readonly listen: string
@@ -34,7 +39,15 @@ export interface NodeHandle {
   close(): Promise<NodeStats>
 }
 
-export async function startNode(parts: NodeParts): Promise<NodeHandle> {
+/** With a secret, every connection that this node makes is authenticated. */
+function withItsSecret(parts: NodeParts): SecretParts {
+  const { secret: text } = parts.settings
+  const secret = text === undefined ? undefined : new SharedSecret(text)
+  return { ...parts, io: withSecret(parts.io, secret), secret }
+}
+
+export async function startNode(given: NodeParts): Promise<NodeHandle> {
+  const parts = withItsSecret(given)
   const closers = new Closers()
   const failure = new Failure(parts, closers)
   try {
@@ -50,7 +63,7 @@ export async function startNode(parts: NodeParts): Promise<NodeHandle> {
   }
 }
 
-async function start(parts: NodeParts, closers: Closers, failure: Failure): Promise<NodeHandle> {
+async function start(parts: SecretParts, closers: Closers, failure: Failure): Promise<NodeHandle> {
   const { io, logger, settings, signal } = parts
   const startedAtMs = io.clock.monotonicMs()
   const failed = (error: Error): void => failure.happened(error)
@@ -67,6 +80,7 @@ async function start(parts: NodeParts, closers: Closers, failure: Failure): Prom
     logger: logger.child({ part: 'bookie' }),
     failed,
     limits: { indexBytes: settings.indexBytesMax },
+    secret: parts.secret,
   })
   const store = await openStore({ parts, metadata, bookie, syncs })
   closers.add(() => store.close())
@@ -181,28 +195,25 @@ async function openStore(from: {
 }
 
 async function listen(
-  parts: NodeParts,
+  parts: SecretParts,
   serving: { bookieId: string; bookie: Bookie; metadata: NodeMetadata },
 ): Promise<Listener> {
-  const { io, settings, logger, signal } = parts
+  const { io, settings, logger, signal, secret } = parts
   const { bookieId, bookie, metadata } = serving
   const address = parseAddress(settings.listen)
   const { registration } = metadata.managers
   await claimAddress({ registration, timers: io.timers, logger, bookieId, address, signal })
-  const undecided = new Set<Connection>()
   const routes = {
     metadata: metadata.server && metadata.server.accept.bind(metadata.server),
     bookie: bookie.accept.bind(bookie),
-    undecided,
   }
-  const listener = await io.network.listen(address, (connection) => {
-    routeConnection(connection, routes)
-  })
+  const router = new PortRouter({ routes, io, logger, secret })
+  const listener = await io.network.listen(address, (connection) => router.accept(connection))
   return {
     address: listener.address,
     async close() {
       await listener.close()
-      for (const connection of undecided) connection.destroy()
+      router.close()
     },
   }
 }

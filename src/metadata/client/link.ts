@@ -123,10 +123,10 @@ export class Link {
     this.destroy()
     const { host, port } = this.#options.address
     const why = cause === undefined ? 'it ended the connection' : messageOf(cause)
+    const refused = QuireError.is(cause, 'QUIRE_UNAUTHORIZED')
+    const code = refused ? 'QUIRE_UNAUTHORIZED' : 'QUIRE_CONNECTION_LOST'
     this.#options.handler.closed(
-      new QuireError('QUIRE_CONNECTION_LOST', `no metadata from ${host}:${port}: ${why}`, {
-        cause,
-      }),
+      new QuireError(code, `no metadata from ${host}:${port}: ${why}`, { cause }),
     )
   }
 }

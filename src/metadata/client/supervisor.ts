@@ -95,6 +95,8 @@ export class Supervisor {
   #attempts = 0
   #pingNumber = 0
   #lastError: QuireError | undefined
+  /** Attempts in a row that were refused for want of the right secret. */
+  #refusals = 0
   #sessionId = 0n
   #password: Uint8Array = new Uint8Array(metadataLimits.passwordBytes)
   #timeoutMs: number
@@ -118,7 +120,7 @@ export class Supervisor {
     this.#arm()
   }
 
-  /** Resolves with the first connection; fails with QUIRE_METADATA_UNAVAILABLE or QUIRE_CLOSED. */
+  /** The first connection; or QUIRE_METADATA_UNAVAILABLE, QUIRE_UNAUTHORIZED, QUIRE_CLOSED. */
   get ready(): Promise<void> {
     return this.#ready.promise
   }
@@ -350,7 +352,10 @@ export class Supervisor {
     const level = this.#attempts === addresses.length ? 'warn' : 'debug'
     logger[level]({ error: error.message }, 'the metadata cannot be reached: trying again')
     this.#calls.rewind()
-    if (this.#closing) {
+    this.#refusals = error.code === 'QUIRE_UNAUTHORIZED' ? this.#refusals + 1 : 0
+    // Before the first connection nothing is lost by giving up what no address takes.
+    const isHopeless = this.#heardMs === undefined && this.#refusals >= addresses.length
+    if (this.#closing || isHopeless) {
       this.#end('closed')
       return
     }
@@ -436,6 +441,7 @@ export class Supervisor {
   #endError(): QuireError {
     if (this.#heardMs === undefined && !this.#closing) {
       const cause = this.#lastError
+      if (cause?.code === 'QUIRE_UNAUTHORIZED') return cause
       const why = cause ? cause.message : 'nobody answered'
       const text = `no metadata server could be reached (${why}): does a node run at the addresses?`
       return new QuireError('QUIRE_METADATA_UNAVAILABLE', text, { cause })
@@ -450,6 +456,7 @@ function newCall(request: MetadataRequest, bytes: number): Omit<Call, 'answered'
 }
 
 function refusedError({ status, message, version }: ConnectResponse): QuireError {
+  if (status === 'unauthorized') return new QuireError('QUIRE_UNAUTHORIZED', message)
   if (status === 'version') {
     const text = `the metadata server speaks version ${version >> 8} of the protocol: ${message}`
     return new QuireError('QUIRE_UNSUPPORTED', text, { facts: { version } })

@@ -37,7 +37,8 @@ export interface PeersParts {
   readonly receive: (message: Message) => void
 }
 
-const times = { connectMs: 2000, retryMs: 250, silenceMs: 3000 } as const
+/** `refusedMs`: until a peer that takes another secret, or none, is tried again. */
+const times = { connectMs: 2000, retryMs: 250, refusedMs: 5000, silenceMs: 3000 } as const
 /** Bytes queued to one peer: beyond it messages are dropped. */
 const queuedBytesMax = 8_388_608
 
@@ -180,6 +181,7 @@ function refusalText(status: PeerStatus, { clusterId, to, from }: PeerHello): st
       return `${from} has been started again since`
     case 'ok':
     case 'unwelcome':
+    case 'unauthorized':
       break
   }
   return `${from} is not heard here`
@@ -193,6 +195,8 @@ class Outgoing {
   #seed: number | undefined
   #retry: Timer | undefined
   #isConnecting = false
+  /** For want of the secret that the peer has. */
+  #isRefused = false
   #closed = false
   /** Since when something was sent and nothing came from there. */
   #silentSinceMs: number | undefined
@@ -235,8 +239,10 @@ class Outgoing {
       if (this.#closed) connection.destroy()
       else this.#begin(connection)
     } catch (error) {
-      this.#parts.logger.debug({ to: this.#id }, `no connection to a peer: ${messageOf(error)}`)
-      this.#again()
+      const isRefused = QuireError.is(error, 'QUIRE_UNAUTHORIZED')
+      const level = isRefused ? 'warn' : 'debug'
+      this.#parts.logger[level]({ to: this.#id }, `no connection to a peer: ${messageOf(error)}`)
+      this.#again(isRefused ? times.refusedMs : times.retryMs)
     }
     this.#isConnecting = false
   }
@@ -260,7 +266,7 @@ class Outgoing {
         if (this.#connection !== connection) return
         this.#connection = undefined
         this.#seed = undefined
-        this.#again()
+        this.#again(this.#isRefused ? times.refusedMs : times.retryMs)
       },
     })
     connection.write(frame)
@@ -269,6 +275,7 @@ class Outgoing {
   #welcomed(connection: Connection, said: { frame: Buffer; payload: Buffer }): void {
     try {
       const { status, message } = decodePeerWelcome(said.payload)
+      this.#isRefused = status === 'unauthorized'
       if (status === 'ok') {
         this.#seed = peerSeed(said.frame.subarray(4))
         return
@@ -283,9 +290,9 @@ class Outgoing {
     connection.destroy()
   }
 
-  #again(): void {
+  #again(afterMs: number = times.retryMs): void {
     if (this.#closed) return
     this.#retry?.cancel()
-    this.#retry = this.#parts.timers.after(times.retryMs, () => void this.#connect())
+    this.#retry = this.#parts.timers.after(afterMs, () => void this.#connect())
   }
 }

@@ -58,6 +58,23 @@ t.test('what is wrong is named', (t) => {
   t.end()
 })
 
+t.test('what is wrong with a secret is told without it', (t) => {
+  t.equal(parseOpenOptions({ dir: 'x', secret: 'hunter2!' }).secret, 'hunter2!')
+  t.equal(parseConnectOptions({ secret: 'hunter2!' }).secret, 'hunter2!')
+  for (const secret of ['hunter2', '', 20_251_127, { word: 'hunter2' }, ['hunter2']]) {
+    const bad = { dir: 'x', secret } as object
+    for (const parse of [() => parseOpenOptions(bad), () => parseConnectOptions(bad)]) {
+      t.throws(parse, { code: 'QUIRE_BAD_OPTION', facts: { option: 'secret' } })
+      try {
+        parse()
+      } catch (error) {
+        t.notMatch(`${String(error)}${JSON.stringify(error)}`, /hunter2|2025/)
+      }
+    }
+  }
+  t.end()
+})
+
 t.test('addresses', (t) => {
   t.same(parseAddress('127.0.0.1:3181'), { host: '127.0.0.1', port: 3181 })
   t.same(parseAddress('[::1]:0'), { host: '::1', port: 0 })

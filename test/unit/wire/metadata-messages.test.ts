@@ -313,7 +313,7 @@ t.test('numbers of errors and statuses are stable, and every one has its code', 
   }
   t.equal(metadataErrorCode(9999), undefined)
   t.equal(metadataErrorNumber('QUIRE_FSYNC_FAILED'), 4, 'what has no number is unknown')
-  const statuses = { ok: 0, version: 1, sessionExpired: 2, instance: 3, unavailable: 4 }
-  t.same(connectStatuses, statuses)
+  const refusals = { version: 1, sessionExpired: 2, instance: 3, unavailable: 4, unauthorized: 5 }
+  t.same(connectStatuses, { ok: 0, ...refusals })
   t.same(goodbyeReasons, { moved: 1, expired: 2, unavailable: 3, protocol: 4 })
 })
