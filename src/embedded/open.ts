@@ -105,7 +105,8 @@ class RunningNode {
 
   /** The client of a node goes to the node itself, and for its metadata to where that is. */
   addresses(listen: string): ReturnType<typeof parseAddress>[] {
-    const { metadata } = this.#parts.settings
+    const { metadata, peers } = this.#parts.settings
+    if (peers !== undefined) return peers.map(parseAddress)
     if (metadata === undefined) return [parseAddress(listen)]
     return metadata
       .replace(/^quire:\/\//, '')

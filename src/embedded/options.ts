@@ -3,7 +3,9 @@
 import { resolve } from 'node:path'
 import * as v from 'valibot'
 import { QuireError } from '../errors.ts'
+import { formatAddress } from '../io/address.ts'
 import type { Logger } from '../io/index.ts'
+import { parseAddress } from './address.ts'
 
 /** Every number that a person may change, with its default and the reason for it. */
 export const defaults = {
@@ -67,6 +69,11 @@ export interface OpenOptions extends Partial<ClientSettings>, Handed {
    * `quire://HOST:PORT`: be a bookie on another node's metadata instead of keeping metadata here.
    */
   readonly metadata?: string | undefined
+  /**
+   * `HOST:PORT` of each node that keeps the metadata together with this one, and its own: the same
+   * list on all of them. They found a cluster once all of them have answered.
+   */
+  readonly peers?: readonly string[] | undefined
   /** Listens beyond this machine without a `secret`. */
   readonly insecure?: boolean
   /** `inline` runs the node on the caller's thread: for tests. */
@@ -82,6 +89,7 @@ interface NodeEntries extends ClientSettings {
   readonly ledgers?: string[] | undefined
   readonly listen: string
   readonly metadata?: string | undefined
+  readonly peers?: string[] | undefined
   readonly insecure: boolean
   readonly threads: 'worker' | 'inline'
   readonly segmentBytes: number
@@ -113,6 +121,7 @@ const nodeEntries = {
   ledgers: v.optional(v.pipe(v.array(text), v.minLength(1))),
   listen: v.optional(text, defaults.listen),
   metadata: v.optional(text),
+  peers: v.optional(v.pipe(v.array(text), v.minLength(1), v.maxLength(9))),
   insecure: v.optional(v.boolean(), false),
   threads: v.optional(v.picklist(['worker', 'inline']), 'worker'),
   segmentBytes: v.optional(atLeast(64 * 1024), defaults.segmentBytes),
@@ -173,7 +182,22 @@ export function parseOpenOptions(options: OpenOptions): NodeSettings {
       { facts: { option: 'dir' } },
     )
   }
+  checkPeers(settings)
   return { ...settings, dir: home, ...directories }
+}
+
+function checkPeers({ peers, metadata, listen }: Omit<NodeEntries, 'dir'>): void {
+  if (peers === undefined) return
+  const refuse = (why: string): never => {
+    throw new QuireError('QUIRE_BAD_OPTION', `option peers: ${why}`, { facts: { option: 'peers' } })
+  }
+  if (metadata !== undefined) refuse('the metadata is either with the peers or elsewhere, not both')
+  const addresses = peers.map(parseAddress)
+  if (addresses.some(({ port }) => port === 0)) refuse('each address needs its port')
+  if (new Set(addresses.map(formatAddress)).size < addresses.length) refuse('list each node once')
+  if (parseAddress(listen).port === 0) {
+    refuse('say with listen at which of these addresses this node is')
+  }
 }
 
 export function parseConnectOptions(

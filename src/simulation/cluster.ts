@@ -20,8 +20,13 @@ export type WrapIo = (io: Io, machine: string) => Io
 
 export interface ClusterOptions {
   readonly world: World
-  /** Names of the machines; the first keeps the metadata. */
+  /** Names of the machines. */
   readonly nodes: readonly string[]
+  /**
+   * How many of the nodes, the first ones, keep the metadata together, as peers; the others are
+   * bookies on it. Default 1: the first by itself.
+   */
+  readonly founders?: number | undefined
   readonly open?: Partial<OpenOptions>
   readonly connect?: Partial<ConnectOptions>
   readonly logger: (machine: string) => Logger
@@ -43,12 +48,14 @@ export class SimulatedCluster {
   readonly uri: string
   readonly #options: ClusterOptions
   readonly #operators = new Map<string, Operator>()
+  readonly #founders: readonly string[]
 
   constructor(options: ClusterOptions) {
     this.#options = options
     this.world = options.world
     this.nodes = options.nodes
-    this.uri = `quire://${options.nodes[0]}:${clusterPort}`
+    this.#founders = options.nodes.slice(0, options.founders ?? 1).map(addressOf)
+    this.uri = `quire://${this.#founders.join(',')}`
     for (const name of options.nodes) {
       const operator = new Operator(options.world, {
         name,
@@ -69,15 +76,20 @@ export class SimulatedCluster {
     return [...this.#operators.values()]
   }
 
-  /** Never the first node: it has the only copy of the metadata. */
+  /** Never a node that has the only copy of the metadata. */
   get victims(): Operator[] {
-    return this.operators.slice(1)
+    return this.#founders.length > 1 ? this.operators : this.operators.slice(1)
   }
 
   /** A client on a machine of its own. Whatever ran there must have been killed. */
   client(machine: string, io: Io = createSimulatedIo(this.world, machine)): Promise<Client> {
     const { logger, connect } = this.#options
     return connectWith({ io, logger: logger(machine) }, this.uri, { dir: '/client', ...connect })
+  }
+
+  #metadataOf(address: string): Partial<OpenOptions> {
+    if (!this.#founders.includes(address)) return { metadata: this.uri }
+    return this.#founders.length > 1 ? { peers: this.#founders } : {}
   }
 
   #open(name: string): Promise<Node> {
@@ -88,17 +100,18 @@ export class SimulatedCluster {
         run(thread, wrap(io, name)),
     } as const
     const io = createSimulatedIo(world, name, { programs })
-    const metadata = name === this.nodes[0] ? undefined : this.uri
     const options = {
       dir: '/data',
-      listen: `${name}:${clusterPort}`,
+      listen: addressOf(name),
       insecure: true,
-      metadata,
+      ...this.#metadataOf(addressOf(name)),
       ...open,
     }
     return openWith({ io: wrapProcessIo(io, name), logger: logger(name) }, options)
   }
 }
+
+const addressOf = (name: string): string => `${name}:${clusterPort}`
 
 /** What an operator keeps running. */
 export interface Running {

@@ -104,7 +104,12 @@ export class SimulatedGroup {
       ...io,
       store: await io.trees.open(storePath),
       founding: async () => this.#founding(machine),
-      addressOf: (id) => ({ host: this.machineOf(id), port }),
+      addresses: {
+        own: { host: machine, port },
+        of: (id) => ({ host: this.machineOf(id), port }),
+        heard() {},
+        missed() {},
+      },
       logger: logger(machine),
       ...member,
     })

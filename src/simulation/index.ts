@@ -2,7 +2,7 @@ export { createSimulatedIo, type SimulatedParts } from './io.ts'
 export { World, type WorldOptions } from './world.ts'
 export type { ChoiceLists } from './choices.ts'
 export { afterPowerLoss, type CrashMode } from './crash.ts'
-export type { Disk, DiskOptions } from './disk.ts'
+export { Disk, type DiskOptions } from './disk.ts'
 export type { DiskFaults, NetworkFaults, NextFault } from './faults.ts'
 export type { SimulatedNode, SimulatedProcess } from './node.ts'
 export type { ThreadPrograms } from './threads.ts'
@@ -12,7 +12,13 @@ export {
   createMemoryMetadata,
   type MemoryMetadataOptions,
 } from '../metadata/memory/memory-metadata.ts'
-export { Operator, SimulatedCluster, type ClusterOptions, type WrapIo } from './cluster.ts'
+export {
+  clusterPort,
+  Operator,
+  SimulatedCluster,
+  type ClusterOptions,
+  type WrapIo,
+} from './cluster.ts'
 export { damageKinds, type Damage, type DamageKind } from './damage.ts'
 export { journalOn, type StoredRecord } from './journals.ts'
 export { SimulatedGroup, type GroupOptions } from './group.ts'

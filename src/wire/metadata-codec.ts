@@ -129,7 +129,12 @@ const nobody = { sessionId: 0n, password: new Uint8Array(0), timeoutMs: 0, insta
 
 export function encodeConnectResponse(response: ConnectResponse): Buffer {
   const to = putMagic(beginFrame()).u16(response.version).u16(connectStatuses[response.status])
-  to.utf8(response.message).i64(response.sessionId).bytes(response.password)
+  to.utf8(response.message)
+  if (response.status === 'elsewhere') {
+    const { host, port } = response.leader ?? { host: '', port: 0 }
+    return finishFrame(to.utf8(host).u16(port))
+  }
+  to.i64(response.sessionId).bytes(response.password)
   to.u32(response.timeoutMs).safeInteger(response.zxid)
   return finishFrame(to.utf8(response.instanceId))
 }
@@ -144,6 +149,11 @@ export function decodeConnectResponse(payload: Uint8Array): ConnectResponse {
   const version = from.u16()
   const status: ConnectStatus = statusOf.get(from.u16()) ?? 'unavailable'
   const message = from.utf8()
+  if (status === 'elsewhere') {
+    const at = { host: from.utf8(), port: from.u16() }
+    const leader = at.host === '' ? undefined : at
+    return { ...nobody, version, status, message, zxid: 0, leader }
+  }
   if (status !== 'ok') return { ...nobody, version, status, message, zxid: 0 }
   return {
     version,

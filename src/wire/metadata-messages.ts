@@ -171,6 +171,8 @@ export const connectStatuses = {
   unavailable: 4,
   /** The node has a secret, and the client has not shown that it knows it. */
   unauthorized: 5,
+  /** Another one serves: ask there, if it is said where. Says nothing but that. */
+  elsewhere: 6,
 } as const
 
 export type ConnectStatus = keyof typeof connectStatuses
@@ -188,6 +190,8 @@ export interface ConnectResponse {
   readonly instanceId: string
   /** For people: why it was refused. */
   readonly message: string
+  /** With status `elsewhere`: who serves, if that is known. */
+  readonly leader?: { readonly host: string; readonly port: number } | undefined
 }
 
 export type ClientPacket =

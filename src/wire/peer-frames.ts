@@ -5,8 +5,9 @@
 // seeds those of all later frames, so that a frame belongs to this conversation or is none.
 
 import { QuireError } from '../errors.ts'
-import { ByteReader, ByteWriter } from './bytes.ts'
+import { ByteReader } from './bytes.ts'
 import { crc32c } from './crc32c.ts'
+import { beginSealed, openSealed, seal } from './sealed-frames.ts'
 
 /** The first four bytes of the first packet, in both directions. */
 export const peerMagic = 'QRP1'
@@ -29,6 +30,9 @@ export interface PeerHello {
   readonly to: string
   /** Counts the starts of `from`: a lower one is of a process that is gone. */
   readonly incarnation: number
+  /** Where `from` is to be found; an empty host: it does not say. */
+  readonly host: string
+  readonly port: number
 }
 
 export const peerStatuses = {
@@ -68,29 +72,29 @@ const bad = (what: string): QuireError =>
   new QuireError('QUIRE_BAD_FRAME', `malformed peer frame: ${what}`)
 
 export function encodePeerHello(hello: PeerHello): Buffer {
-  const to = new ByteWriter().u32(0).raw(Buffer.from(peerMagic, 'latin1')).u32(0)
-  to.u16(hello.version).utf8(hello.clusterId).utf8(hello.from).utf8(hello.to)
-  return sealed(to.safeInteger(hello.incarnation), peerMagic.length)
+  const { version, clusterId, from, to, incarnation, host, port } = hello
+  const frame = beginSealed(peerMagic).u16(version).utf8(clusterId).utf8(from).utf8(to)
+  return seal(frame.safeInteger(incarnation).utf8(host).u16(port))
 }
 
 /** Of another major version nothing but the number is read. */
 export function decodePeerHello(payload: Uint8Array): PeerHello {
-  const from = opened(payload)
+  const from = openSealed(payload, peerMagic)
   const version = from.u16()
   if (version >> 8 !== peerVersion >> 8) {
-    return { version, clusterId: '', from: '', to: '', incarnation: 0 }
+    return { version, clusterId: '', from: '', to: '', incarnation: 0, host: '', port: 0 }
   }
   const names = { clusterId: from.utf8(), from: from.utf8(), to: from.utf8() }
-  return { version, ...names, incarnation: from.safeInteger() }
+  const incarnation = from.safeInteger()
+  return { version, ...names, incarnation, host: from.utf8(), port: from.u16() }
 }
 
 export function encodePeerWelcome({ version, status, message }: PeerWelcome): Buffer {
-  const to = new ByteWriter().u32(0).raw(Buffer.from(peerMagic, 'latin1')).u32(0)
-  return sealed(to.u16(version).u16(peerStatuses[status]).utf8(message), peerMagic.length)
+  return seal(beginSealed(peerMagic).u16(version).u16(peerStatuses[status]).utf8(message))
 }
 
 export function decodePeerWelcome(payload: Uint8Array): PeerWelcome {
-  const from = opened(payload)
+  const from = openSealed(payload, peerMagic)
   const version = from.u16()
   return { version, status: statusOf.get(from.u16()) ?? 'unwelcome', message: from.utf8() }
 }
@@ -116,20 +120,4 @@ export function decodePeerFrame(payload: Uint8Array, seed: number): Buffer {
   const body = from.rest()
   if (crc32c(body, 0, body.length, seed) !== checksum) throw bad('checksum')
   return body
-}
-
-/** Fills length and checksum in; the checksum covers what is behind it. */
-function sealed(to: ByteWriter, magicBytes: number): Buffer {
-  const frame = to.setU32(0, to.length - lengthBytes).finish()
-  const from = lengthBytes + magicBytes + checksumBytes
-  frame.writeUInt32BE(crc32c(frame, from, frame.length), from - checksumBytes)
-  return frame
-}
-
-function opened(payload: Uint8Array): ByteReader {
-  const from = new ByteReader(payload)
-  if (from.raw(peerMagic.length).toString('latin1') !== peerMagic) throw bad('magic')
-  const checksum = from.u32()
-  if (crc32c(payload, from.offset, payload.length) !== checksum) throw bad('checksum')
-  return from
 }

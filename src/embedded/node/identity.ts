@@ -14,6 +14,8 @@ export interface IdentityParts {
   readonly io: Pick<Io, 'files' | 'random'>
   readonly directory: string
   readonly metadata: Pick<NodeMetadata, 'managers' | 'instanceId' | 'session'>
+  /** Under which it belongs to a group. Otherwise what the disk says, or a new one. */
+  readonly bookieId?: string | undefined
 }
 
 export class Identity {
@@ -21,8 +23,10 @@ export class Identity {
   readonly #directory: string
   readonly #metadata: IdentityParts['metadata']
   readonly #session: MetadataSession
+  readonly #wanted: string | undefined
 
-  constructor({ io, directory, metadata }: IdentityParts) {
+  constructor({ io, directory, metadata, bookieId }: IdentityParts) {
+    this.#wanted = bookieId
     this.#io = io
     this.#directory = directory
     this.#metadata = metadata
@@ -33,8 +37,10 @@ export class Identity {
   async check(onDisk: BookieIdentity | undefined): Promise<KnownIdentity> {
     const clusterId = this.#metadata.instanceId
     const named = await readIdentity(this.#io.files, this.#directory)
-    const bookieId = named?.bookieId ?? onDisk?.bookieId ?? this.#newId()
+    const known = named?.bookieId ?? onDisk?.bookieId
+    const bookieId = known ?? this.#wanted ?? this.#newId()
     if (named !== undefined && named.clusterId !== clusterId) throw this.#otherCluster(named)
+    if (this.#wanted !== undefined && bookieId !== this.#wanted) throw this.#otherNode(bookieId)
     // A journal of another cluster is refused: this directory may just not be the mounted one.
     const isForeign = onDisk !== undefined && onDisk.clusterId !== clusterId
     if (named === undefined && !isForeign)
@@ -68,6 +74,15 @@ export class Identity {
 
   #newId(): string {
     return `quire-${this.#io.random.bytes(8).toString('hex')}`
+  }
+
+  #otherNode(bookieId: string): QuireError {
+    return new QuireError(
+      'QUIRE_IDENTITY_MISMATCH',
+      `the disks of ${this.#directory} are those of bookie ${bookieId}, and its metadata is ` +
+        `that of node ${this.#wanted}: mount the disks that belong together`,
+      { facts: { path: this.#directory, bookieId } },
+    )
   }
 
   #otherCluster(named: NodeIdentity): QuireError {

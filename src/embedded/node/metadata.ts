@@ -1,12 +1,14 @@
 // Where a node's metadata is: in a tree of its own, which it serves to others, or on another node.
 import type { LiveLedgers } from '../../bookie/index.ts'
-import type { Io, Logger } from '../../io/index.ts'
+import { QuireError } from '../../errors.ts'
+import type { Address, Io, Logger } from '../../io/index.ts'
 import { connectMetadata } from '../../metadata/client/index.ts'
 import type { MetadataSession, MetadataStore } from '../../metadata/contract.ts'
 import { createMetadataServer, type MetadataServer } from '../../metadata/server/index.ts'
 import { TreeMetadata } from '../../metadata/tree-metadata.ts'
 import { openTree, type Tree } from '../../metadata/tree/tree.ts'
-import { parseQuireUri } from '../address.ts'
+import { identityIn } from '../../metadata/raft/stored.ts'
+import { parseAddress, parseQuireUri } from '../address.ts'
 import {
   initializeCluster,
   instanceIdOf,
@@ -15,6 +17,7 @@ import {
   type Managers,
 } from '../managers.ts'
 import type { NodeSettings } from '../options.ts'
+import type { NodeGroup } from './group.ts'
 import { RenewedSession } from '../renewed-session.ts'
 
 export interface NodeMetadata {
@@ -35,14 +38,16 @@ export interface NodeMetadataParts {
   readonly logger: Logger
   readonly settings: NodeSettings
   readonly failed: (error: Error) => void
+  /** Where this node is one of those that replicate the metadata. */
+  readonly group?: NodeGroup | undefined
   /** Ends every call to metadata elsewhere, those under way too. */
   readonly signal?: AbortSignal | undefined
 }
 
 export async function openNodeMetadata(parts: NodeMetadataParts): Promise<NodeMetadata> {
-  return parts.settings.metadata === undefined
-    ? openOwn(parts)
-    : openRemote(parts, parts.settings.metadata)
+  const { metadata, peers } = parts.settings
+  if (peers !== undefined) return openRemote(parts, peers.map(parseAddress))
+  return metadata === undefined ? openOwn(parts) : openRemote(parts, parseQuireUri(metadata))
 }
 
 /** The password of sessions that live in this process: none of them outlives it. */
@@ -53,6 +58,13 @@ async function openOwn(parts: NodeMetadataParts): Promise<NodeMetadata> {
   const logger = parts.logger.child({ part: 'metadata' })
   await io.files.makeDirectory(`${settings.dir}/metadata`)
   const store = await io.trees.open(`${settings.dir}/metadata/tree.sqlite`)
+  if (await identityIn(store)) {
+    await store.close()
+    throw new QuireError(
+      'QUIRE_IDENTITY_MISMATCH',
+      `${settings.dir} is of a node that keeps its metadata with others: start it with its peers`,
+    )
+  }
   const tree = await openTree({ ...io, store, logger })
   void tree.failed.then(failed)
   try {
@@ -78,18 +90,36 @@ async function endEarlierSessions(tree: Tree): Promise<void> {
   }
 }
 
-async function openRemote(parts: NodeMetadataParts, uri: string): Promise<NodeMetadata> {
+async function openRemote(
+  parts: NodeMetadataParts,
+  addresses: readonly Address[],
+): Promise<NodeMetadata> {
   const { io, logger, settings, signal } = parts
   const timeoutMs = settings.sessionTimeoutMs
-  const store = connectMetadata({ ...io, logger, addresses: parseQuireUri(uri), timeoutMs })
+  const store = connectMetadata({ ...io, logger, addresses, timeoutMs })
   signal?.addEventListener('abort', () => void store.close(), { once: true })
   try {
-    const session = await RenewedSession.open(store, { timeoutMs, signal })
+    const session = await openSession(parts, store)
     const instanceId = await initializeCluster(session, io.random)
     return await assemble({ parts, store, session, instanceId, server: undefined })
   } catch (error) {
     await store.close()
     throw error
+  }
+}
+
+/** A node of a group waits as long as it takes for a leader: it may be the first that starts. */
+async function openSession(
+  { settings, logger, signal, group }: NodeMetadataParts,
+  store: MetadataStore,
+): Promise<RenewedSession> {
+  for (;;) {
+    try {
+      return await RenewedSession.open(store, { timeoutMs: settings.sessionTimeoutMs, signal })
+    } catch (error) {
+      if (!group || !QuireError.is(error, 'QUIRE_METADATA_UNAVAILABLE')) throw error
+      logger.warn({ error: error.message }, `waiting for the cluster: ${group.waitsFor}`)
+    }
   }
 }
 

@@ -3,10 +3,11 @@
 // relies on is durable.
 import { createBookie, openBookieStore, type Bookie, type BookieStore } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
-import { withSecret, type Io, type Listener, type Logger, type Timer } from '../../io/index.ts'
+import { withSecret, type Address, type Io, type Logger, type Timer } from '../../io/index.ts'
 import { claimIncarnation } from '../../metadata/incarnations.ts'
 import { SharedSecret } from '../../wire/handshake.ts'
-import { formatAddress, parseAddress } from '../address.ts'
+import { formatAddress } from '../../io/address.ts'
+import { parseAddress } from '../address.ts'
 import { Closers } from '../closers.ts'
 import type { NodeSettings } from '../options.ts'
 import { claimAddress } from './address-claim.ts'
@@ -14,7 +15,8 @@ import { countingDevices, type SyncCount } from './counting.ts'
 import { Identity } from './identity.ts'
 import type { NodeStats } from './messages.ts'
 import { openNodeMetadata, type NodeMetadata } from './metadata.ts'
-import { PortRouter } from './port-router.ts'
+import { NodeGroup } from './group.ts'
+import { Port } from './port.ts'
 import { Registration } from './registration.ts'
 
 export interface NodeParts {
@@ -71,7 +73,9 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
   const lock = await io.files.lock(settings.dir)
   closers.add(() => lock.release())
 
-  const metadata = await openNodeMetadata({ io, logger, settings, failed, signal })
+  const port = new Port(parts)
+  const group = await openGroup(parts, { failed, port, closers })
+  const metadata = await openNodeMetadata({ io, logger, settings, failed, group, signal })
   closers.add(() => metadata.close())
 
   const syncs: SyncCount = { count: 0 }
@@ -82,25 +86,19 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
     limits: { indexBytes: settings.indexBytesMax },
     secret: parts.secret,
   })
-  const store = await openStore({ parts, metadata, bookie, syncs })
+  const store = await openStore({ parts, metadata, bookie, syncs, bookieId: group?.id })
   closers.add(() => store.close())
   bookie.start(store.journal)
   closers.add(() => bookie.close())
 
   const { bookieId } = store.identity
-  const listener = await listen(parts, { bookieId, bookie, metadata })
-  closers.add(() => listener.close())
-  const registration = new Registration({
-    io,
-    logger,
-    openSession: () => metadata.openSession(),
-    endpoint: { bookieId, ...listener.address },
-    isReadOnly: () => bookie.isReadOnly,
-    claim: () => claimIncarnation(metadata.session, store.identity),
-    superseded: failed,
-  })
-  closers.add(() => registration.close())
-  await registration.start()
+  await claim(parts, metadata, bookieId)
+  serve(port, bookie, metadata)
+  // A node of a group listens since it asked its peers.
+  if (!group) await port.open(closers)
+  const { address } = port
+  const superseded = failed
+  await register({ ...parts, superseded }, { metadata, store, bookie, address }, closers)
   const collection = collectRegularly(parts, bookie, metadata)
   closers.add(async () => collection.cancel())
 
@@ -111,7 +109,7 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
   }
   return {
     id: bookieId,
-    listen: formatAddress(listener.address),
+    listen: formatAddress(address),
     incarnation: store.identity.incarnation,
     stats,
     async close() {
@@ -173,9 +171,10 @@ async function openStore(from: {
   metadata: NodeMetadata
   bookie: Bookie
   syncs: SyncCount
+  bookieId: string | undefined
 }): Promise<BookieStore> {
   const { io, logger, settings } = from.parts
-  const identity = new Identity({ io, directory: settings.dir, metadata: from.metadata })
+  const identity = new Identity({ ...from, io, directory: settings.dir })
   const store = await openBookieStore({
     io: { ...io, journals: countingDevices(io.journals, from.syncs) },
     logger: logger.child({ part: 'journal' }),
@@ -194,28 +193,50 @@ async function openStore(from: {
   }
 }
 
-async function listen(
-  parts: SecretParts,
-  serving: { bookieId: string; bookie: Bookie; metadata: NodeMetadata },
-): Promise<Listener> {
-  const { io, settings, logger, signal, secret } = parts
-  const { bookieId, bookie, metadata } = serving
+/** Where peers replicate the metadata: takes part, as soon as it listens for them. */
+async function openGroup(
+  parts: NodeParts,
+  with_: { failed: (error: Error) => void; port: Port; closers: Closers },
+): Promise<NodeGroup | undefined> {
+  const { settings } = parts
+  const { failed, port, closers } = with_
+  if (settings.peers === undefined) return undefined
+  const peers = settings.peers.map(parseAddress)
+  const group = await NodeGroup.open({ ...parts, dir: settings.dir, peers, failed })
+  closers.add(() => group.close())
+  port.serve(group.routes)
+  await port.open(closers)
+  await group.begin(port.address)
+  return group
+}
+
+async function register(
+  parts: NodeParts & { superseded: (error: Error) => void },
+  of: { metadata: NodeMetadata; store: BookieStore; bookie: Bookie; address: Address },
+  closers: Closers,
+): Promise<void> {
+  const { metadata, store, bookie, address } = of
+  const registration = new Registration({
+    ...parts,
+    openSession: () => metadata.openSession(),
+    endpoint: { bookieId: store.identity.bookieId, ...address },
+    isReadOnly: () => bookie.isReadOnly,
+    claim: () => claimIncarnation(metadata.session, store.identity),
+  })
+  closers.add(() => registration.close())
+  await registration.start()
+}
+
+function serve(port: Port, bookie: Bookie, { server }: NodeMetadata): void {
+  port.serve({ bookie: bookie.accept.bind(bookie) })
+  if (server) port.serve({ metadata: server.accept.bind(server) })
+}
+
+async function claim(parts: NodeParts, metadata: NodeMetadata, bookieId: string): Promise<void> {
+  const { io, settings, logger, signal } = parts
   const address = parseAddress(settings.listen)
   const { registration } = metadata.managers
   await claimAddress({ registration, timers: io.timers, logger, bookieId, address, signal })
-  const routes = {
-    metadata: metadata.server && metadata.server.accept.bind(metadata.server),
-    bookie: bookie.accept.bind(bookie),
-  }
-  const router = new PortRouter({ routes, io, logger, secret })
-  const listener = await io.network.listen(address, (connection) => router.accept(connection))
-  return {
-    address: listener.address,
-    async close() {
-      await listener.close()
-      router.close()
-    },
-  }
 }
 
 /** Looks for deleted ledgers again and again, one round at a time. */

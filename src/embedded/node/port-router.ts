@@ -10,6 +10,7 @@ import type { Connection, ConnectionHandler, Io, Logger, Timer } from '../../io/
 import { authenticationLimits, authenticationMagic, frameOf } from '../../wire/authentication.ts'
 import { FrameReader, maxFrameBytesDefault } from '../../wire/frame-reader.ts'
 import { refuse, ServerHandshake, type SharedSecret } from '../../wire/handshake.ts'
+import { inquiryMagic } from '../../wire/inquiry-codec.ts'
 import { encodeConnectResponse } from '../../wire/metadata-codec.ts'
 import { metadataMagic, metadataVersion } from '../../wire/metadata-messages.ts'
 import { encodePeerWelcome, peerMagic, peerVersion } from '../../wire/peer-frames.ts'
@@ -21,11 +22,12 @@ export type Accept = (connection: Connection, firstChunk: Buffer) => void
 export interface PortRoutes {
   readonly metadata?: Accept | undefined
   readonly peers?: Accept | undefined
-  readonly bookie: Accept
+  readonly inquiry?: Accept | undefined
+  readonly bookie?: Accept | undefined
 }
 
 export interface PortRouterParts {
-  readonly routes: PortRoutes
+  readonly routes?: PortRoutes | undefined
   readonly io: Pick<Io, 'random' | 'timers'>
   readonly logger: Logger
   readonly secret?: SharedSecret | undefined
@@ -37,6 +39,7 @@ const magics: readonly (readonly [string, Protocol])[] = [
   [authenticationMagic, 'authentication'],
   [metadataMagic, 'metadata'],
   [peerMagic, 'peers'],
+  [inquiryMagic, 'inquiry'],
 ]
 const lengthBytes = 4
 const magicBytes = 4
@@ -68,9 +71,20 @@ export class PortRouter {
   readonly #undecided = new Set<Arrival>()
   /** Of those, the ones that have to authenticate themselves, in the order of their arrival. */
   readonly #strangers = new Set<Arrival>()
+  #routes: PortRoutes
 
   constructor(parts: PortRouterParts) {
     this.parts = parts
+    this.#routes = parts.routes ?? {}
+  }
+
+  get routes(): PortRoutes {
+    return this.#routes
+  }
+
+  /** From now on these too. */
+  serve(routes: PortRoutes): void {
+    this.#routes = { ...this.#routes, ...routes }
   }
 
   accept(connection: Connection): void {
@@ -142,7 +156,8 @@ class Arrival implements ConnectionHandler {
 
   #decided(protocol: Protocol): void {
     const bytes = this.#bytes
-    const { routes, secret } = this.#router.parts
+    const { routes } = this.#router
+    const { secret } = this.#router.parts
     this.#bytes = Buffer.alloc(0)
     if (protocol === 'authentication') this.#begin(bytes)
     else if (secret && !this.#isKnown && protocol !== 'bookie') this.#refuse(protocol)

@@ -1,8 +1,9 @@
 // Keeps one session alive over any number of connections.
 //
 // I1. The session is given up on this machine's own clock before any server can have expired it:
-//     the lease runs from the sending of the last message that was answered, the server's clock
-//     from its arrival.
+//     the lease runs from the sending of the last message that the server answered for the whole
+//     cluster (a pong, a write, a linearizable read), the server's clock from its arrival. What it
+//     reads on its own, a server also answers that another has replaced.
 // I2. A call that left and lost its answer is sent again under its number while the session lives
 //     (the tree then gives the first answer again), and ends as unknown once it does not.
 // I3. Watches are laid again before any call is sent on a new connection.
@@ -28,6 +29,7 @@ import type {
 } from '../../wire/metadata-messages.ts'
 import type { CallOptions } from '../contract.ts'
 import { Link } from './link.ts'
+import { closedError, expiredError, outcomeOf, refusedError } from './outcomes.ts'
 import { isWrite, PendingCalls, type Call } from './pending.ts'
 import { WatchRegistry, type WatchCallback } from './watches.ts'
 
@@ -91,6 +93,8 @@ export class Supervisor {
   #alarm: Timer | undefined
   #closing = false
   #nextAddress: number
+  /** Where the last server that refused said to ask. */
+  #leader: Address | undefined
   /** Connections tried since a server last answered anything. */
   #attempts = 0
   #pingNumber = 0
@@ -188,7 +192,8 @@ export class Supervisor {
 
   #dial(): State {
     const { addresses, network, timers, clock } = this.#options
-    const address = addresses[this.#nextAddress++ % addresses.length]
+    const address = this.#leader ?? addresses[this.#nextAddress++ % addresses.length]
+    this.#leader = undefined
     if (!address)
       throw new QuireError('QUIRE_BAD_OPTION', 'no address of a metadata server was given')
     this.#attempts++
@@ -226,6 +231,7 @@ export class Supervisor {
     const strange = resumed && response.sessionId !== this.#sessionId
     if (response.status !== 'ok' || strange) {
       link.destroy()
+      this.#leader = response.leader
       this.#disconnected(refusedError(response))
       return
     }
@@ -310,9 +316,10 @@ export class Supervisor {
       this.#drop(new QuireError('QUIRE_BAD_FRAME', 'the metadata server answered out of order'))
       return
     }
-    this.#heard(call.sentAtMs)
-    this.#lastZxid = Math.max(this.#lastZxid, packet.zxid)
     const { result } = packet
+    this.#attempts = 0
+    if (isConfirmed(call.request, result)) this.#heard(call.sentAtMs)
+    this.#lastZxid = Math.max(this.#lastZxid, packet.zxid)
     // The watch is known before the next packet, which may be its event.
     if (!call.abandoned) {
       this.#layWatch(call, result)
@@ -373,6 +380,7 @@ export class Supervisor {
   #backOffMs(): number {
     const { random, addresses } = this.#options
     const { first, most } = limits.backOffMs
+    if (this.#leader !== undefined && this.#attempts <= addresses.length) return 1
     const round = Math.floor(this.#attempts / addresses.length)
     const whole = Math.min(first * 2 ** Math.min(round, 10), most, this.#timeoutMs / 6)
     return whole / 2 + random.below(Math.ceil(whole / 2) + 1)
@@ -451,47 +459,18 @@ export class Supervisor {
   }
 }
 
+/** I1. */
+function isConfirmed(request: MetadataRequest, result: MetadataResult): boolean {
+  if (result.type === 'error') {
+    const { code } = result
+    if (code === numbers.QUIRE_BACKPRESSURE || code === numbers.QUIRE_METADATA_UNAVAILABLE) {
+      return false
+    }
+  }
+  if ('linearizable' in request) return request.linearizable
+  return isWrite(request) || request.type === 'sync'
+}
+
 function newCall(request: MetadataRequest, bytes: number): Omit<Call, 'answered' | 'failed'> {
   return { request, bytes, watch: undefined, requestId: 0, sentAtMs: 0, tries: 0, abandoned: false }
-}
-
-function refusedError({ status, message, version }: ConnectResponse): QuireError {
-  if (status === 'unauthorized') return new QuireError('QUIRE_UNAUTHORIZED', message)
-  if (status === 'version') {
-    const text = `the metadata server speaks version ${version >> 8} of the protocol: ${message}`
-    return new QuireError('QUIRE_UNSUPPORTED', text, { facts: { version } })
-  }
-  return new QuireError('QUIRE_METADATA_UNAVAILABLE', `the metadata server refused: ${message}`)
-}
-
-/** I2: a refusal of the second try says nothing about the first. */
-function outcomeOf(call: Call, result: MetadataResult): MetadataResult {
-  if (result.type !== 'error' || call.tries < 2 || !isWrite(call.request)) return result
-  const { QUIRE_SESSION_EXPIRED, QUIRE_BACKPRESSURE, QUIRE_METADATA_UNAVAILABLE } = numbers
-  if (result.code !== QUIRE_SESSION_EXPIRED && result.code !== QUIRE_BACKPRESSURE) return result
-  return { ...result, code: QUIRE_METADATA_UNAVAILABLE, message: unknownText }
-}
-
-const unknownText =
-  'the answer was lost and the session has ended: the change may have been made or not; read to see'
-
-function expiredError(call?: Call): QuireError {
-  if (call && call.tries > 0 && isWrite(call.request)) {
-    return new QuireError('QUIRE_METADATA_UNAVAILABLE', unknownText, { facts: factsOf(call) })
-  }
-  const text =
-    'the metadata session has expired: open a new one, its ephemerals are gone or will be'
-  return new QuireError('QUIRE_SESSION_EXPIRED', text, { facts: factsOf(call) })
-}
-
-function closedError(call?: Call): QuireError {
-  const sent = call !== undefined && call.tries > 0 && isWrite(call.request)
-  const text = sent
-    ? 'the metadata session was closed before the answer came: the change may have been made or not'
-    : 'the metadata session is closed'
-  return new QuireError('QUIRE_CLOSED', text, { facts: factsOf(call) })
-}
-
-function factsOf(call: Call | undefined): Record<string, unknown> {
-  return call && 'path' in call.request ? { path: call.request.path } : {}
 }

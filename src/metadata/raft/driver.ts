@@ -12,7 +12,7 @@ import type { ReplicatedTreeStore } from '../../io/tree-store.ts'
 import type { TreeResult } from '../tree/command.ts'
 import { Applier } from './applier.ts'
 import { clearEffects, createEffects } from './core/effects.ts'
-import type { Effects, EntryRead, Refusal } from './core/effects.ts'
+import type { Effects, EntryRead, Refusal, SoftState } from './core/effects.ts'
 import type { Input, MemberChange } from './core/inputs.ts'
 import { termAt } from './core/log.ts'
 import type { Message } from './core/messages.ts'
@@ -49,6 +49,8 @@ export interface DriverOptions {
   readonly send: (message: Message) => void
   /** Whom to be connected with, whenever it changes. */
   readonly members: (configuration: ConfigurationAt) => void
+  /** Who leads, whenever it changes: before anything that was asked is told as unknown. */
+  readonly changed?: ((softState: SoftState) => void) | undefined
   /** Default 50. */
   readonly tickMs?: number | undefined
   readonly raft?: Partial<RaftOptions> | undefined
@@ -262,6 +264,10 @@ export class RaftDriver {
   }
 
   #actOnCallers(effects: Effects): void {
+    if (effects.softState) {
+      this.#options.logger.info(effects.softState, 'the metadata group')
+      this.#options.changed?.(effects.softState)
+    }
     for (const { ctx, reason, leader } of effects.refused) {
       this.#answer(ctx, { type: 'refused', reason, leader })
       this.#settleRead(ctx, false)
@@ -274,7 +280,6 @@ export class RaftDriver {
       if (resolve) this.#confirmed.push({ index, resolve })
     }
     if (effects.readStates.length > 0) this.#serveReads()
-    if (effects.softState) this.#options.logger.info(effects.softState, 'the metadata group')
   }
 
   #settleRead(ctx: number, isConfirmed: boolean): void {

@@ -1,14 +1,16 @@
 // One member of a group that replicates the metadata, put together: its store, its core, its peers.
 
 import { QuireError } from '../../errors.ts'
-import type { Connection, Network, Address } from '../../io/network.ts'
+import type { Connection, Network } from '../../io/network.ts'
 import type { Logger } from '../../io/log.ts'
 import type { Clock, Random, Timers } from '../../io/time.ts'
 import type { ReplicatedTreeStore } from '../../io/tree-store.ts'
+import type { SoftState } from './core/effects.ts'
 import type { ConfigurationAt, Configuration, NodeId, RaftOptions } from './core/types.ts'
 import { RaftDriver } from './driver.ts'
 import { TreeMachine } from './machine.ts'
 import { Peers } from './peers.ts'
+import type { Addresses } from './peers.ts'
 import { ReplicatedTree } from './replicated-tree.ts'
 import { StoreLane } from './store-lane.ts'
 import { foundStore, identityChange, loadStored } from './stored.ts'
@@ -26,7 +28,9 @@ export interface MemberOptions {
   readonly store: ReplicatedTreeStore
   /** Asked for when the store is empty. */
   readonly founding: () => Promise<Founding>
-  readonly addressOf: (id: NodeId) => Address | undefined
+  readonly addresses: Addresses
+  /** Told who leads, and whether it is this node, whenever that changes. */
+  readonly changed?: ((softState: SoftState) => void) | undefined
   readonly network: Network
   readonly clock: Clock
   readonly timers: Timers
@@ -71,7 +75,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   hold.driver = driver
   const last = stored.state.configurations.at(-1)
   if (last) peers.members(idsOf(last))
-  return new Member({ options, identity: stored.identity, driver, machine, peers })
+  const { identity, founders } = stored
+  return new Member({ options, identity, founders, driver, machine, peers })
 }
 
 /** The store as it was left, with this start counted; or an empty one as it begins. */
@@ -97,6 +102,7 @@ const idsOf = ({ configuration }: ConfigurationAt): Set<NodeId> => {
 interface MemberParts {
   readonly options: MemberOptions
   readonly identity: Identity
+  readonly founders: readonly NodeId[]
   readonly driver: RaftDriver
   readonly machine: TreeMachine
   readonly peers: Peers
@@ -104,6 +110,8 @@ interface MemberParts {
 
 export class Member {
   readonly identity: Identity
+  /** Who founded the group; empty in one that joined. */
+  readonly founders: readonly NodeId[]
   readonly driver: RaftDriver
   readonly tree: ReplicatedTree
   /** Resolves when it can go on no more: to why. */
@@ -115,6 +123,7 @@ export class Member {
     const { driver, machine, options } = parts
     this.#parts = parts
     this.identity = parts.identity
+    this.founders = parts.founders
     this.driver = driver
     this.failed = driver.failed
     this.tree = new ReplicatedTree({ ...options, driver, machine })
@@ -123,6 +132,24 @@ export class Member {
   /** Takes over a connection of a peer. */
   accept(connection: Connection, firstChunk: Buffer): void {
     this.#parts.peers.accept(connection, firstChunk)
+  }
+
+  /**
+   * Hands leadership to a voter that has everything, so that nobody has to wait for an election.
+   * Resolves when this node does not lead, or after `timeoutMs`.
+   */
+  async resign(timeoutMs: number): Promise<void> {
+    const { timers } = this.#parts.options
+    const stepMs = 10
+    for (let leftMs = timeoutMs; leftMs > 0; leftMs -= stepMs) {
+      const { role, members, configuration } = this.driver.status
+      if (role !== 'leader') return
+      const able = members.filter(({ id, inTouch }) => inTouch && configuration.voters.includes(id))
+      const best = able.sort((one, other) => other.match - one.match)[0]
+      if (!best) return
+      if (leftMs === timeoutMs) this.driver.transfer(best.id)
+      await new Promise<void>((resolve) => timers.after(stepMs, resolve))
+    }
   }
 
   close(): Promise<void> {

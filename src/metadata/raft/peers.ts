@@ -32,9 +32,20 @@ export interface PeersParts {
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
-  /** Where a node is thought to be; undefined: nobody knows. */
-  readonly addressOf: (id: NodeId) => Address | undefined
+  readonly addresses: Addresses
   readonly receive: (message: Message) => void
+}
+
+/** Where the members of a group are. */
+export interface Addresses {
+  /** Of this node itself: told to the others, so that it may move. Undefined: not told. */
+  readonly own: Address | undefined
+  /** Where a node is thought to be; undefined: nobody knows. */
+  of(id: NodeId): Address | undefined
+  /** A node said where it is. */
+  heard(id: NodeId, address: Address): void
+  /** It is not where it was thought to be, or it is not known where it is. */
+  missed(id: NodeId): void
 }
 
 /** `refusedMs`: until a peer that takes another secret, or none, is tried again. */
@@ -126,6 +137,8 @@ export class Peers {
       this.#incoming.get(hello.from)?.connection.destroy()
       this.#incoming.set(hello.from, { connection, incarnation: hello.incarnation })
       this.#undecided.delete(connection)
+      const { host, port } = hello
+      if (host !== '') this.#parts.addresses.heard(hello.from, { host, port })
       const frames = new FrameReader({ maxFrameBytes: peerLimits.frameBytes })
       return { hello, seed: peerSeed(payload), frames }
     } catch (error) {
@@ -229,10 +242,10 @@ class Outgoing {
   }
 
   async #connect(): Promise<void> {
-    const { network, addressOf } = this.#parts
-    const address = addressOf(this.#id)
+    const { network, addresses } = this.#parts
+    const address = addresses.of(this.#id)
     if (this.#isConnecting || this.#closed) return
-    if (!address) return this.#again()
+    if (!address) return this.#missed()
     this.#isConnecting = true
     try {
       const connection = await network.connect(address, { timeoutMs: times.connectMs })
@@ -242,6 +255,7 @@ class Outgoing {
       const isRefused = QuireError.is(error, 'QUIRE_UNAUTHORIZED')
       const level = isRefused ? 'warn' : 'debug'
       this.#parts.logger[level]({ to: this.#id }, `no connection to a peer: ${messageOf(error)}`)
+      if (!isRefused) this.#parts.addresses.missed(this.#id)
       this.#again(isRefused ? times.refusedMs : times.retryMs)
     }
     this.#isConnecting = false
@@ -249,7 +263,9 @@ class Outgoing {
 
   #begin(connection: Connection): void {
     const { clusterId, id, incarnation } = this.#parts.identity
-    const hello = { version: peerVersion, clusterId, from: id, to: this.#id, incarnation }
+    const { host = '', port = 0 } = this.#parts.addresses.own ?? {}
+    const ends = { from: id, to: this.#id }
+    const hello = { version: peerVersion, clusterId, ...ends, incarnation, host, port }
     const frame = encodePeerHello(hello)
     const reader = new FrameReader({ maxFrameBytes: peerLimits.helloBytes })
     this.#connection = connection
@@ -284,10 +300,16 @@ class Outgoing {
         { to: this.#id, status },
         `a peer does not hear this node: ${message}`,
       )
+      if (status === 'node') this.#parts.addresses.missed(this.#id)
     } catch (error) {
       this.#parts.logger.warn({ err: error, to: this.#id }, 'a peer answered what cannot be read')
     }
     connection.destroy()
+  }
+
+  #missed(): void {
+    this.#parts.addresses.missed(this.#id)
+    this.#again()
   }
 
   #again(afterMs: number = times.retryMs): void {

@@ -3,11 +3,12 @@
 
 import { QuireError } from '../../errors.ts'
 import type { Clock, Random } from '../../io/time.ts'
+import type { ReplicatedTreeStore } from '../../io/tree-store.ts'
 import type { MultiResult, NodeStat } from '../contract.ts'
 import type { ServedTree } from '../server/served-tree.ts'
 import { encodeCommand } from '../tree/command-codec.ts'
 import type { SessionEnd, TreeCommand, TreeRequest, TreeResult } from '../tree/command.ts'
-import { treeError, unavailable } from '../tree/errors.ts'
+import { treeError } from '../tree/errors.ts'
 import type { TreeRead, TreeReadResult } from '../tree/reads.ts'
 import type { TreeSession } from '../tree/session-table.ts'
 import type { TreeReadOptions, TreeWrite } from '../tree/tree.ts'
@@ -18,6 +19,7 @@ import type { TreeMachine } from './machine.ts'
 export interface ReplicatedTreeParts {
   readonly driver: RaftDriver
   readonly machine: TreeMachine
+  readonly store: Pick<ReplicatedTreeStore, 'expirable'>
   readonly clock: Clock
   readonly random: Random
 }
@@ -88,6 +90,12 @@ export class ReplicatedTree implements ServedTree {
     )
   }
 
+  /** Proposes the removal of containers and TTL nodes that may go. */
+  async collect(): Promise<void> {
+    const paths = await this.#parts.store.expirable()
+    if (paths.length > 0) await this.#propose({ type: 'collect', paths, timeMs: this.#now() })
+  }
+
   unwatch(watch: TreeWatch): void {
     this.#parts.machine.tree.watches.remove(watch)
   }
@@ -101,14 +109,24 @@ export class ReplicatedTree implements ServedTree {
     return (await this.multiRead([read]))[0]
   }
 
-  /** Rejects with QUIRE_BACKPRESSURE when nothing was done, and when the outcome is unknown. */
+  /**
+   * Rejects with QUIRE_BACKPRESSURE when nothing was done, with QUIRE_METADATA_UNAVAILABLE when
+   * that is not known.
+   */
   async #propose(command: TreeCommand, isMulti: boolean = false): Promise<TreeResult> {
     const outcome = await this.#parts.driver.propose(encodeCommand(command))
     if (outcome.type === 'refused') throw refusal(outcome)
-    if (outcome.type === 'unknown' || outcome.result === undefined) throw unavailable(undefined)
+    if (outcome.type === 'unknown' || outcome.result === undefined) throw unknown()
     if (!outcome.result.ok) throw treeError(outcome.result, isMulti)
     return outcome.result
   }
+}
+
+function unknown(): QuireError {
+  return new QuireError(
+    'QUIRE_METADATA_UNAVAILABLE',
+    'this node leads the metadata no more: the change may have been made or not; read to see',
+  )
 }
 
 function refusal({ reason, leader }: { reason: string; leader: string | undefined }): QuireError {

@@ -7,6 +7,7 @@
 import { QuireError } from '../../errors.ts'
 import type { LogChange, LogEntry, ReplicatedTreeStore, TreeBatch } from '../../io/tree-store.ts'
 import { ByteReader, ByteWriter } from '../../wire/bytes.ts'
+import { zxidFact } from '../tree/facts.ts'
 import { decodeConfiguration, encodeConfiguration } from './core/configuration-codec.ts'
 import { emptyStore } from './core/types.ts'
 import type {
@@ -24,7 +25,13 @@ const formatVersion = 1
 const readBytes = 4_194_304
 
 /** Facts beside the log. */
-const logFacts = { identity: 'identity', hard: 'hard-state', cut: 'cut' }
+const logFacts = {
+  identity: 'identity',
+  hard: 'hard-state',
+  cut: 'cut',
+  founders: 'founders',
+  candidate: 'candidate',
+}
 /** Facts of the tree: they change with it, and travel with it. */
 const treeFacts = { applied: 'raft/applied', configuration: 'raft/configuration' }
 
@@ -35,8 +42,20 @@ export interface Identity {
   readonly incarnation: number
 }
 
+/**
+ * Who a node is going to be that belongs to no group yet. It is durable before anybody is told, so
+ * that who was told of it meets it again, or never.
+ */
+export interface Candidate {
+  readonly id: NodeId
+  /** Names the list of peers it is for: with another one, another candidate. */
+  readonly token: string
+}
+
 export interface Stored {
   readonly identity: Identity
+  /** Who founded the group: empty for one that joined. */
+  readonly founders: readonly NodeId[]
   readonly state: StoredState
 }
 
@@ -46,12 +65,19 @@ export interface AppliedAt {
   readonly term: number
 }
 
+/** Whose a store is; undefined: it never belonged to a group. */
+export async function identityIn(store: ReplicatedTreeStore): Promise<Identity | undefined> {
+  const bytes = (await store.logFacts()).get(logFacts.identity)
+  return bytes && decodeIdentity(bytes)
+}
+
 /** Undefined in a store that never belonged to a group. Throws where I1 says so. */
 export async function loadStored(store: ReplicatedTreeStore): Promise<Stored | undefined> {
   const facts = await store.logFacts()
   const identityFact = facts.get(logFacts.identity)
   const range = await store.logRange()
   if (identityFact === undefined) {
+    facts.delete(logFacts.candidate)
     if (facts.size > 0 || range) throw lost('it does not say whose it is')
     return undefined
   }
@@ -67,7 +93,7 @@ export async function loadStored(store: ReplicatedTreeStore): Promise<Stored | u
   const hardState = decodeHardState(facts.get(logFacts.hard))
   const configurations = [tree.configuration, ...log.configurations]
   const state = { hardState, cut, lastIndex, terms: log.terms, applied, configurations }
-  return { identity, state }
+  return { identity, founders: decodeFounders(facts.get(logFacts.founders)), state }
 }
 
 /** How far a tree was applied, and the configuration in force there; undefined: of no group. */
@@ -112,6 +138,24 @@ async function readLog(
   return { terms, configurations }
 }
 
+/** The candidate that an empty store keeps. */
+export async function candidateIn(store: ReplicatedTreeStore): Promise<Candidate | undefined> {
+  const bytes = (await store.logFacts()).get(logFacts.candidate)
+  if (bytes === undefined) return undefined
+  const from = versioned(bytes)
+  return { id: from.utf8(), token: from.utf8() }
+}
+
+export function candidateChange({ id, token }: Candidate): LogChange {
+  const bytes = new ByteWriter(64).u8(formatVersion).utf8(id).utf8(token).finish()
+  return { entries: [], facts: new Map([[logFacts.candidate, bytes]]) }
+}
+
+/** Whether anything was ever changed in the tree, whoever it belongs to. */
+export async function hasTree(store: ReplicatedTreeStore): Promise<boolean> {
+  return (await store.facts(zxidFact)).size > 0
+}
+
 /**
  * Makes an empty store the store of a node; a joiner begins without voters. It says last whose it
  * is: without that it is empty still.
@@ -124,8 +168,11 @@ export async function foundStore(
   const { hardState } = emptyStore(configuration)
   const facts = appliedFacts({ index: 0, term: 0 }, { index: 0, configuration })
   await store.commit({ put: [], remove: [], facts })
-  const { facts: own } = identityChange(identity)
-  await store.append({ entries: [], facts: new Map([...own, hardStateFact(hardState)]) })
+  const all = new Map<string, Uint8Array | undefined>(identityChange(identity).facts)
+  all.set(...hardStateFact(hardState))
+  all.set(logFacts.founders, encodeConfiguration(configuration))
+  all.set(logFacts.candidate, undefined)
+  await store.append({ entries: [], facts: all })
 }
 
 export function identityChange(identity: Identity): LogChange {
@@ -170,6 +217,10 @@ function encodeIdentity({ clusterId, id, incarnation }: Identity): Buffer {
 function decodeIdentity(bytes: Uint8Array): Identity {
   const from = versioned(bytes)
   return { clusterId: from.utf8(), id: from.utf8(), incarnation: from.safeInteger() }
+}
+
+function decodeFounders(bytes: Uint8Array | undefined): readonly NodeId[] {
+  return bytes === undefined ? [] : decodeConfiguration(bytes).voters
 }
 
 function encodeHardState({ term, vote, commit }: HardState): Buffer {

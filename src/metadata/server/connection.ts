@@ -42,6 +42,11 @@ export interface ConnectionHost {
   connect(connection: ServerConnection, request: ConnectRequest): Promise<ConnectResponse>
   /** False when the session has expired. */
   heard(sessionId: bigint): boolean
+  /**
+   * Resolves when nobody else serves the sessions: what the client counts its lease from was then
+   * heard by the one who judges it.
+   */
+  confirm(): Promise<void>
   /** Never rejects: errors are results. */
   execute(packet: RequestPacket, connection: ServerConnection): Promise<MetadataResult>
   zxid(): number
@@ -78,6 +83,8 @@ export class ServerConnection {
   #runningWrites = false
   #heldBytes = 0
   #paused = false
+  /** The last ping that came while one is being answered. */
+  #ping: number | undefined
 
   constructor(host: ConnectionHost, connection: Connection) {
     this.#host = host
@@ -178,10 +185,32 @@ export class ServerConnection {
     if (!this.#host.heard(this.#state.sessionId)) {
       this.goodbye('expired', 'the session has expired')
     } else if (packet.type === 'ping') {
-      this.#connection.write(encodeServerPacket({ type: 'pong', number: packet.number }))
+      this.#pinged(packet.number)
     } else if (packet.type === 'request') {
       this.#admit(packet, payload.length)
     }
+  }
+
+  /** The last one is answered: with it all before it. */
+  #pinged(number: number): void {
+    const isAsking = this.#ping !== undefined
+    this.#ping = number
+    if (!isAsking) void this.#pong(number)
+  }
+
+  async #pong(number: number): Promise<void> {
+    try {
+      await this.#host.confirm()
+    } catch {
+      // Whoever cannot confirm it is silent, and the client looks for another.
+      this.#ping = undefined
+      return
+    }
+    const last = this.#ping
+    this.#ping = undefined
+    if (this.#state.type !== 'open') return
+    this.#connection.write(encodeServerPacket({ type: 'pong', number }))
+    if (last !== undefined && last !== number) this.#pinged(last)
   }
 
   async #greet(request: ConnectRequest): Promise<void> {

@@ -1,2 +1,3 @@
 export { createMetadataServer, type MetadataServer } from './server.ts'
 export type { MetadataServerLimits } from './limits.ts'
+export { Elsewhere } from './elsewhere.ts'

@@ -104,6 +104,9 @@ class Server implements MetadataServer, ConnectionHost {
     const refusal = this.#refusal(request)
     if (refusal) return this.#refuse(...refusal)
     try {
+      // One that is resumed begins a lease here, as with a ping; and nobody is told that there is
+      // no such session by a server that others have replaced.
+      if (request.sessionId !== 0n) await this.confirm()
       const session = await this.#sessionFor(request)
       if (!session || this.#closing) {
         return this.#refuse(
@@ -117,6 +120,10 @@ class Server implements MetadataServer, ConnectionHost {
       this.#options.logger.warn({ error }, 'a metadata session could not be opened')
       return this.#refuse('unavailable', messageOf(error))
     }
+  }
+
+  confirm(): Promise<void> {
+    return this.#options.tree.sync()
   }
 
   heard(sessionId: bigint): boolean {

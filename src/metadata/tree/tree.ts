@@ -17,9 +17,10 @@
 
 import { QuireError } from '../../errors.ts'
 import type { Logger } from '../../io/log.ts'
-import type { Clock, Random, Timer, Timers } from '../../io/time.ts'
+import type { Clock, Random, Timers } from '../../io/time.ts'
 import type { TreeBatch, TreeStore } from '../../io/tree-store.ts'
 import type { CreateMode, MultiOperation, MultiResult, NodeStat } from '../contract.ts'
+import { Collection } from './collection.ts'
 import { commandBytes } from './command.ts'
 import type { SessionEnd, TreeCommand, TreeRequest, TreeResult } from './command.ts'
 import { closedError, treeError, unavailable } from './errors.ts'
@@ -39,7 +40,7 @@ export interface TreeOptions {
   /** After which a commit counts as hung. Default 30,000. */
   readonly commitTimeoutMs?: number
   /** How often containers and TTL nodes are looked at. Default 60,000. */
-  readonly collectIntervalMs?: number
+  readonly collectIntervalMs?: number | undefined
 }
 
 /** One write, as a session asks for it. */
@@ -82,7 +83,6 @@ const fullRetryMs = 250
 const defaults = {
   queueBytesMax: 16_777_216,
   commitTimeoutMs: 30_000,
-  collectIntervalMs: 60_000,
 } as const
 
 /** Opens the tree that a store holds. The store belongs to the tree from then on. */
@@ -108,7 +108,7 @@ export class Tree implements AsyncDisposable {
   #running: Promise<void> | undefined
   #ended: Error | undefined
   #hasCommitted = false
-  #collector: Timer | undefined
+  readonly #collection: Collection
 
   constructor(options: TreeOptions, published: PublishedTree) {
     const { promise, resolve } = Promise.withResolvers<Error>()
@@ -117,7 +117,11 @@ export class Tree implements AsyncDisposable {
     this.#options = options
     this.queueBytesMax = options.queueBytesMax ?? defaults.queueBytesMax
     this.#published = published
-    this.#scheduleCollection()
+    this.#collection = new Collection({
+      ...options,
+      intervalMs: options.collectIntervalMs,
+      collect: () => this.#collect(),
+    })
   }
 
   /** The last change that is published. */
@@ -240,7 +244,7 @@ export class Tree implements AsyncDisposable {
       return
     }
     this.#ended = closedError()
-    this.#collector?.cancel()
+    this.#collection.stop()
     await this.#running
     if (this.#isFailed()) return
     this.#published.watches.end()
@@ -339,7 +343,7 @@ export class Tree implements AsyncDisposable {
   #failWith(cause: unknown, group: readonly Proposal[]): void {
     const error = unavailable(cause)
     this.#ended = error
-    this.#collector?.cancel()
+    this.#collection.stop()
     this.#options.logger.error({ err: cause }, 'the metadata tree failed: its store is given up')
     const pending = [...group, ...this.#queue.splice(0)]
     this.#queuedBytes = 0
@@ -352,20 +356,9 @@ export class Tree implements AsyncDisposable {
     })
   }
 
-  #scheduleCollection(): void {
-    const { timers, collectIntervalMs = defaults.collectIntervalMs } = this.#options
-    this.#collector = timers.after(collectIntervalMs, () => void this.#collect())
-  }
-
   async #collect(): Promise<void> {
-    try {
-      const paths = await this.#options.store.expirable()
-      const timeMs = this.#now()
-      if (paths.length > 0) await this.propose({ type: 'collect', paths, timeMs })
-    } catch (error) {
-      this.#options.logger.warn({ err: error }, 'containers and TTL nodes were not collected')
-    }
-    if (!this.#ended) this.#scheduleCollection()
+    const paths = await this.#options.store.expirable()
+    if (paths.length > 0) await this.propose({ type: 'collect', paths, timeMs: this.#now() })
   }
 }
 

@@ -1,18 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import {
-  formatAddress,
-  isLoopback,
-  parseAddress,
-  parseQuireUri,
-} from '../../../src/embedded/address.ts'
+import { isLoopback, parseAddress, parseQuireUri } from '../../../src/embedded/address.ts'
 import {
   defaults,
   optionNames,
   parseConnectOptions,
   parseOpenOptions,
 } from '../../../src/embedded/options.ts'
+import { formatAddress } from '../../../src/io/address.ts'
 
 t.test('a directory is all that is needed', (t) => {
   const settings = parseOpenOptions({ dir: '/data' })

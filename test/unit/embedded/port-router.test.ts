@@ -32,7 +32,12 @@ function portWith(secret?: string): Port {
     taken.push(`${name}: ${first.toString('hex')}`)
   }
   const router = new PortRouter({
-    routes: { metadata: taker('metadata'), peers: taker('peers'), bookie: taker('bookie') },
+    routes: {
+      metadata: taker('metadata'),
+      peers: taker('peers'),
+      inquiry: taker('inquiry'),
+      bookie: taker('bookie'),
+    },
     io: { random, timers: time },
     logger: silent,
     secret: secret === undefined ? undefined : new SharedSecret(secret),
@@ -78,6 +83,7 @@ t.test('the first byte that tells decides, with all that came before it', (t) =>
   const magic = hexOf('QRM1')
   t.equal(route(`00000010${magic}00`), `8 metadata: 00000010${magic}`)
   t.equal(route(`00000010${hexOf('QRP1')}00`), `8 peers: 00000010${hexOf('QRP1')}`)
+  t.equal(route(`00000010${hexOf('QRI1')}00`), `8 inquiry: 00000010${hexOf('QRI1')}`)
   t.equal(route('000000100a'), '5 bookie: 000000100a', 'V3')
   t.equal(route('0000001002'), '5 bookie: 0000001002', 'V2')
   t.equal(route('00000010515200'), '7 bookie: 00000010515200')

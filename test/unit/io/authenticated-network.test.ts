@@ -189,7 +189,7 @@ t.test('a peer with another secret is not asked again and again', async (t) => {
     ...withSecret(io, new SharedSecret('s3cret-word')),
     identity: { clusterId: 'c', id: 'a', incarnation: 1 },
     logger,
-    addressOf: () => here,
+    addresses: { own: undefined, of: () => here, heard() {}, missed() {} },
     receive: nothing,
   })
   peers.members(['a', 'b'])

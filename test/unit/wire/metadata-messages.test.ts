@@ -314,6 +314,6 @@ t.test('numbers of errors and statuses are stable, and every one has its code', 
   t.equal(metadataErrorCode(9999), undefined)
   t.equal(metadataErrorNumber('QUIRE_FSYNC_FAILED'), 4, 'what has no number is unknown')
   const refusals = { version: 1, sessionExpired: 2, instance: 3, unavailable: 4, unauthorized: 5 }
-  t.same(connectStatuses, { ok: 0, ...refusals })
+  t.same(connectStatuses, { ok: 0, ...refusals, elsewhere: 6 })
   t.same(goodbyeReasons, { moved: 1, expired: 2, unavailable: 3, protocol: 4 })
 })

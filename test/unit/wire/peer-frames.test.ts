@@ -23,6 +23,8 @@ const hello = fc.record(
     from: text,
     to: text,
     incarnation: fc.nat(Number.MAX_SAFE_INTEGER),
+    host: fc.string(),
+    port: fc.nat(65_535),
   },
   { noNullPrototype: true },
 )
@@ -46,13 +48,37 @@ t.test('hello and welcome come back as they were, within their limit', async (t)
 })
 
 t.test('of another major version nothing but the number is read', async (t) => {
-  const said = { version: 0x0203, clusterId: 'c', from: 'a', to: 'b', incarnation: 7 }
-  const other = { version: 0x0203, clusterId: '', from: '', to: '', incarnation: 0 }
+  const said = {
+    version: 0x0203,
+    clusterId: 'c',
+    from: 'a',
+    to: 'b',
+    incarnation: 7,
+    host: 'h',
+    port: 1,
+  }
+  const other = {
+    version: 0x0203,
+    clusterId: '',
+    from: '',
+    to: '',
+    incarnation: 0,
+    host: '',
+    port: 0,
+  }
   t.same(decodePeerHello(payload(encodePeerHello(said))), other)
 })
 
 t.test('any changed bit is noticed', async (t) => {
-  const said = { version: peerVersion, clusterId: 'c', from: 'a', to: 'b', incarnation: 7 }
+  const said = {
+    version: peerVersion,
+    clusterId: 'c',
+    from: 'a',
+    to: 'b',
+    incarnation: 7,
+    host: 'h',
+    port: 1,
+  }
   const frames = [encodePeerHello(said), encodePeerFrame(Buffer.from('a body'), 5)]
   for (const [which, frame] of frames.entries()) {
     for (let bit = 32; bit < frame.length * 8; bit++) {
@@ -67,7 +93,8 @@ t.test('any changed bit is noticed', async (t) => {
 
 t.test('a frame belongs to one conversation', async (t) => {
   const seeds = [1, 2].map((incarnation) => {
-    const said = { version: peerVersion, clusterId: 'c', from: 'a', to: 'b', incarnation }
+    const ends = { clusterId: 'c', from: 'a', to: 'b' }
+    const said = { version: peerVersion, ...ends, incarnation, host: '', port: 0 }
     return peerSeed(payload(encodePeerHello(said)))
   })
   const frame = payload(encodePeerFrame(Buffer.from('body'), seeds[0] ?? 0))

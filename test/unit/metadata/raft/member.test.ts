@@ -273,6 +273,8 @@ t.test('F3.80 who is not a peer of this group is told so, or is cut off', async 
     from: 'b-0',
     to: 'a-0',
     incarnation: 9,
+    host: '',
+    port: 0,
   }
   const ask = async (bytes: Buffer): Promise<string> => {
     const connection = await io.network.connect({ host: 'a', port: 3181 }, { timeoutMs: 1000 })

@@ -1,0 +1,179 @@
+// The part of a node that replicates the metadata with its peers: a member of their group, what it
+// tells those who ask who it is, and the serving of clients while it leads.
+import { QuireError } from '../../errors.ts'
+import type { Address, Connection, Io, Logger, ReplicatedTreeStore } from '../../io/index.ts'
+import { membersOf } from '../../metadata/raft/core/configuration.ts'
+import type { SoftState } from '../../metadata/raft/core/effects.ts'
+import { AddressBook } from '../../metadata/raft/founding/address-book.ts'
+import { candidateOf, found } from '../../metadata/raft/founding/found.ts'
+import { introduce } from '../../metadata/raft/founding/inquire.ts'
+import { foundingToken } from '../../metadata/raft/founding/judge.ts'
+import { LeaderServer } from '../../metadata/raft/leader-server.ts'
+import { openMember, type Member } from '../../metadata/raft/member.ts'
+import { identityIn } from '../../metadata/raft/stored.ts'
+import type { Introduction } from '../../wire/inquiry-codec.ts'
+import { readIdentity } from './identity-file.ts'
+import type { PortRoutes } from './port-router.ts'
+
+export interface NodeGroupParts {
+  readonly io: Io
+  readonly logger: Logger
+  /** The node's own directory, which is locked. */
+  readonly dir: string
+  readonly peers: readonly Address[]
+  readonly failed: (error: Error) => void
+  readonly signal?: AbortSignal | undefined
+}
+
+interface Own {
+  readonly id: string
+  readonly clusterId: string
+}
+
+/** How long a leader that is closed waits for another to take over. */
+const resignMs = 1_000
+
+export class NodeGroup {
+  readonly #parts: NodeGroupParts
+  readonly #token: string
+  readonly #store: ReplicatedTreeStore
+  #own: Own
+  #member: Member | undefined
+  #server: LeaderServer | undefined
+  #addresses: AddressBook | undefined
+  #last: SoftState | undefined
+
+  private constructor(parts: NodeGroupParts, store: ReplicatedTreeStore, own: Own) {
+    this.#parts = parts
+    this.#token = foundingToken(parts.peers)
+    this.#store = store
+    this.#own = own
+  }
+
+  /**
+   * Opens what the disk has of it; nothing is said to anybody yet. QUIRE_BAD_METADATA when this
+   * node belonged to a cluster and its metadata is gone.
+   */
+  static async open(parts: NodeGroupParts): Promise<NodeGroup> {
+    const { io, dir } = parts
+    await io.files.makeDirectory(`${dir}/metadata`)
+    const store = await io.trees.open(`${dir}/metadata/tree.sqlite`)
+    try {
+      return new NodeGroup(parts, store, await ownIn(parts, store))
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+
+  /** The member's, and its bookie's. */
+  get id(): string {
+    return this.#own.id
+  }
+
+  get routes(): PortRoutes {
+    const accept =
+      (part: () => { accept(connection: Connection, first: Buffer): void } | undefined) =>
+      (connection: Connection, firstChunk: Buffer): void => {
+        const target = part()
+        if (target) target.accept(connection, firstChunk)
+        else connection.destroy()
+      }
+    return {
+      peers: accept(() => this.#member),
+      metadata: accept(() => this.#server),
+      inquiry: (connection, firstChunk) => {
+        const introduction = (): Introduction => this.#introduction()
+        introduce(connection, firstChunk, { ...this.#parts.io, introduction })
+      },
+    }
+  }
+
+  /**
+   * Takes part, from `address`, where the routes are served already. Resolves once it is clear in
+   * which cluster: that may take as long as the slowest of its founders.
+   */
+  async begin(address: Address): Promise<void> {
+    const { io, peers, failed, signal } = this.#parts
+    const logger = this.#parts.logger.child({ part: 'metadata' })
+    const { network, timers } = io
+    const own = { id: this.#own.id, token: this.#token }
+    const clusterId = (): string => this.#own.clusterId
+    const about = { network, timers, logger, signal }
+    this.#addresses = new AddressBook({ ...about, own: address, seeds: peers, clusterId })
+    const addresses = this.#addresses
+    const member = await openMember({
+      ...io,
+      store: this.#store,
+      founding: () => found({ ...about, peers, own }),
+      addresses,
+      logger,
+      changed: (softState) => this.#changed(softState),
+    })
+    void member.failed.then(failed)
+    this.#own = member.identity
+    const addressOf = (id: string): Address | undefined => addresses.of(id)
+    this.#server = new LeaderServer({ ...io, member, addressOf, logger })
+    this.#member = member
+    if (this.#last) this.#server.changed(this.#last)
+  }
+
+  /** What it waits for, in words: who is not in touch. */
+  get waitsFor(): string {
+    const { configuration, leader } = this.#member?.driver.status ?? {}
+    if (!configuration) return 'who belongs to the cluster is not known yet'
+    if (leader !== undefined) return `${leader} leads, and does not serve yet`
+    const { voters } = configuration
+    const needed = Math.floor(voters.length / 2) + 1
+    return `no leader yet: ${needed} of the ${voters.length} nodes ${voters.join(', ')} must run`
+  }
+
+  async close(): Promise<void> {
+    await this.#member?.resign(resignMs)
+    this.#server?.close()
+    this.#addresses?.close()
+    if (this.#member) await this.#member.close()
+    else await this.#store.close()
+  }
+
+  #changed(softState: SoftState): void {
+    this.#last = softState
+    this.#server?.changed(softState)
+    if (!softState.retired) return
+    this.#parts.failed(
+      new QuireError(
+        'QUIRE_IDENTITY_MISMATCH',
+        `node ${this.id} was removed from its cluster: empty its directories to join anew`,
+      ),
+    )
+  }
+
+  #introduction(): Introduction {
+    const { id, clusterId } = this.#own
+    const status = this.#member?.driver.status
+    const ids = status ? membersOf(status.configuration) : []
+    return {
+      id,
+      clusterId: this.#member ? clusterId : '',
+      token: this.#token,
+      founders: this.#member?.founders ?? [],
+      members: this.#addresses?.list(ids) ?? [],
+      status: JSON.stringify({ ...status, serves: this.#server?.isServing ?? false }),
+    }
+  }
+}
+
+async function ownIn({ io, dir, peers }: NodeGroupParts, store: ReplicatedTreeStore): Promise<Own> {
+  const identity = await identityIn(store)
+  if (identity) return identity
+  const token = foundingToken(peers)
+  const { id } = await candidateOf(store, { token, random: io.random })
+  const named = await readIdentity(io.files, dir)
+  if (named === undefined) return { id, clusterId: '' }
+  throw new QuireError(
+    'QUIRE_BAD_METADATA',
+    `${dir} is of node ${named.bookieId}, and its metadata is gone: that node cannot come back. ` +
+      'Start with empty directories, and let the new one take the place of the old',
+    { facts: { path: dir, ...named } },
+  )
+}
