@@ -37,7 +37,14 @@ export const commands: readonly Command[] = [
       },
       {
         flags: '--metadata <URI>',
-        about: "be a bookie on another node's metadata: quire://HOST:PORT",
+        about:
+          "be a bookie on another node's metadata, quire://HOST:PORT, " +
+          'or of a BookKeeper cluster, zk+hierarchical://HOST:PORT/ledgers',
+      },
+      { flags: '--init', about: 'make the cluster in a ZooKeeper that holds none' },
+      {
+        flags: '--bookie-id <ID>',
+        about: "a new bookie's id (in a ZooKeeper by default the address it listens on)",
       },
       { flags: '--insecure', about: 'listen beyond this machine without a secret' },
       json,

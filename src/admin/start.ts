@@ -21,6 +21,8 @@ export async function start(values: Values, output: Output): Promise<number> {
     ledgers: text(values['ledgers'])?.split(','),
     listen: text(values['listen']) ?? '127.0.0.1:3181',
     metadata: text(values['metadata']),
+    init: values['init'] === true,
+    bookieId: text(values['bookieId']),
     insecure: values['insecure'] === true,
     secret: process.env['QUIRE_SECRET'],
     signal: stop.signal,

@@ -21,18 +21,3 @@ export function parseAddress(text: string): Address {
 export function isLoopback({ host }: Address): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
 }
-
-/**
- * The addresses of `quire://HOST:PORT,HOST:PORT`. QUIRE_BAD_OPTION for another scheme or a
- * malformed one.
- */
-export function parseQuireUri(uri: string): Address[] {
-  const match = /^quire:\/\/([^/?#]+)\/?$/.exec(uri)
-  if (!match?.[1]) {
-    const what = /^zk\b/.test(uri)
-      ? 'a real ZooKeeper cannot be used yet'
-      : 'write quire://HOST:PORT, with several nodes separated by commas'
-    throw new QuireError('QUIRE_BAD_OPTION', `"${uri}" does not name a Quire node: ${what}`)
-  }
-  return match[1].split(/[,;]/).map(parseAddress)
-}

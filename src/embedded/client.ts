@@ -1,8 +1,7 @@
 // The client side of a cluster, the same for a process with a node of its own and for one without.
 import { QuireError } from '../errors.ts'
-import { withSecret, type Address, type DirectoryLock } from '../io/index.ts'
+import { withSecret, type DirectoryLock } from '../io/index.ts'
 import type { Io, Logger } from '../io/index.ts'
-import { connectMetadata } from '../metadata/client/index.ts'
 import type { LedgerClient } from '../replication/api.ts'
 import { createLedgerClient } from '../replication/index.ts'
 import { SharedSecret } from '../wire/handshake.ts'
@@ -13,6 +12,7 @@ import { createDatabases, type Databases } from './replica/databases.ts'
 import { OpenNames } from './replica/open-replica.ts'
 import { createReplicas, type Replicas } from './replica/replicas.ts'
 import { openManagers } from './managers.ts'
+import { connectPlace, type MetadataPlace } from './metadata-place.ts'
 import { RenewedSession } from './renewed-session.ts'
 
 /** Ledgers, and what stands on them. */
@@ -32,7 +32,7 @@ export interface ClientParts {
   readonly io: Io
   readonly logger: Logger
   readonly settings: ClientSettings
-  readonly addresses: readonly Address[]
+  readonly metadata: MetadataPlace
   /** Where local files of databases are; without it there are none. */
   readonly stateDirectory: string | undefined
   readonly owner: { readonly id: string; readonly incarnation: string }
@@ -40,16 +40,16 @@ export interface ClientParts {
 }
 
 export async function openClient(parts: ClientParts): Promise<Client> {
-  const { io, logger, settings, addresses, signal } = parts
+  const { io, logger, settings, metadata, signal } = parts
   const { sessionTimeoutMs: timeoutMs, secret: text, ...ledgerOptions } = settings
   const closers = new Closers()
   const secret = text === undefined ? undefined : new SharedSecret(text)
-  const store = connectMetadata({ ...withSecret(io, secret), logger, addresses, timeoutMs })
+  const store = connectPlace(metadata, { io: withSecret(io, secret), logger, timeoutMs })
   closers.add(() => store.close())
   try {
     const session = await RenewedSession.open(store, { timeoutMs, signal })
     closers.add(() => session.close())
-    const managers = await openManagers(session, { io, signal })
+    const managers = await openManagers(session, { io, signal, ...metadata.cluster })
     const ledgers = createLedgerClient({
       ...io,
       logger,

@@ -1,6 +1,6 @@
 import type { Io, Logger } from '../io/index.ts'
-import { parseQuireUri } from './address.ts'
 import { openClient, type Client } from './client.ts'
+import { parseMetadataUri } from './metadata-place.ts'
 import { parseConnectOptions, type ConnectOptions } from './options.ts'
 
 /** `connect` on a given outside world. */
@@ -10,13 +10,13 @@ export async function connectWith(
   options: ConnectOptions = {},
 ): Promise<Client> {
   const { dir, ...settings } = parseConnectOptions(options)
-  const addresses = parseQuireUri(uri)
+  const metadata = parseMetadataUri(uri)
   const owner = { id: `client-${io.random.uuid()}`, incarnation: '0' }
   return openClient({
     io,
     logger,
     settings,
-    addresses,
+    metadata,
     stateDirectory: dir,
     owner,
     signal: options.signal,

@@ -3,6 +3,7 @@ import { abortedError, QuireError } from '../errors.ts'
 import { createInlineThreads, type Io, type Logger, type Thread } from '../io/index.ts'
 import { isLoopback, parseAddress } from './address.ts'
 import { openClient, type Client } from './client.ts'
+import { parseMetadataUri, quirePlace, type MetadataPlace } from './metadata-place.ts'
 import { fromPlain, type FromNode, type NodeStats, type ToNode } from './node/messages.ts'
 import { parseOpenOptions, type NodeSettings, type OpenOptions } from './options.ts'
 
@@ -43,7 +44,7 @@ export async function openWith({ io, logger }: Outside, options: OpenOptions): P
       io,
       logger,
       settings,
-      addresses: running.addresses(ready.listen),
+      metadata: running.metadata(ready.listen),
       stateDirectory: `${settings.dir}/state`,
       owner: { id: ready.id, incarnation: String(ready.incarnation) },
       signal,
@@ -104,14 +105,10 @@ class RunningNode {
   }
 
   /** The client of a node goes to the node itself, and for its metadata to where that is. */
-  addresses(listen: string): ReturnType<typeof parseAddress>[] {
+  metadata(listen: string): MetadataPlace {
     const { metadata, peers } = this.#parts.settings
-    if (peers !== undefined) return peers.map(parseAddress)
-    if (metadata === undefined) return [parseAddress(listen)]
-    return metadata
-      .replace(/^quire:\/\//, '')
-      .split(',')
-      .map(parseAddress)
+    if (metadata !== undefined) return parseMetadataUri(metadata)
+    return quirePlace((peers ?? [listen]).map(parseAddress))
   }
 
   handle(ready: Ready, client: Client): Node {

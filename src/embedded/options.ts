@@ -6,6 +6,7 @@ import { QuireError } from '../errors.ts'
 import { formatAddress } from '../io/address.ts'
 import type { Logger } from '../io/index.ts'
 import { parseAddress } from './address.ts'
+import { isValidBookieId } from '../wire/bookie-id.ts'
 
 /** Every number that a person may change, with its default and the reason for it. */
 export const defaults = {
@@ -66,7 +67,8 @@ export interface OpenOptions extends Partial<ClientSettings>, Handed {
   /** `HOST:PORT` of the node's one port. Default: a free port that only this machine can reach. */
   readonly listen?: string
   /**
-   * `quire://HOST:PORT`: be a bookie on another node's metadata instead of keeping metadata here.
+   * Keep no metadata here, but be a bookie on another node's (`quire://HOST:PORT`), or of a
+   * BookKeeper cluster (`zk+hierarchical://HOST:PORT/ledgers`).
    */
   readonly metadata?: string | undefined
   /**
@@ -74,6 +76,13 @@ export interface OpenOptions extends Partial<ClientSettings>, Handed {
    * list on all of them. They found a cluster once all of them have answered.
    */
   readonly peers?: readonly string[] | undefined
+  /** Make the cluster in a ZooKeeper that holds none. */
+  readonly init?: boolean
+  /**
+   * A new bookie's id, for good. Default: generated; in a ZooKeeper the address of `listen`, as
+   * BookKeeper's own bookies have it.
+   */
+  readonly bookieId?: string | undefined
   /** Listens beyond this machine without a `secret`. */
   readonly insecure?: boolean
   /** `inline` runs the node on the caller's thread: for tests. */
@@ -90,6 +99,8 @@ interface NodeEntries extends ClientSettings {
   readonly listen: string
   readonly metadata?: string | undefined
   readonly peers?: string[] | undefined
+  readonly init: boolean
+  readonly bookieId?: string | undefined
   readonly insecure: boolean
   readonly threads: 'worker' | 'inline'
   readonly segmentBytes: number
@@ -122,6 +133,14 @@ const nodeEntries = {
   listen: v.optional(text, defaults.listen),
   metadata: v.optional(text),
   peers: v.optional(v.pipe(v.array(text), v.minLength(1), v.maxLength(9))),
+  init: v.optional(v.boolean(), false),
+  bookieId: v.optional(
+    v.pipe(
+      text,
+      v.regex(/^[a-zA-Z0-9._:-]+$/, 'an id is of letters, digits and . _ : -'),
+      v.check(isValidBookieId, 'readonly is the name of a directory'),
+    ),
+  ),
   insecure: v.optional(v.boolean(), false),
   threads: v.optional(v.picklist(['worker', 'inline']), 'worker'),
   segmentBytes: v.optional(atLeast(64 * 1024), defaults.segmentBytes),
@@ -186,12 +205,13 @@ export function parseOpenOptions(options: OpenOptions): NodeSettings {
   return { ...settings, dir: home, ...directories }
 }
 
-function checkPeers({ peers, metadata, listen }: Omit<NodeEntries, 'dir'>): void {
+function checkPeers({ peers, metadata, listen, bookieId }: Omit<NodeEntries, 'dir'>): void {
   if (peers === undefined) return
   const refuse = (why: string): never => {
     throw new QuireError('QUIRE_BAD_OPTION', `option peers: ${why}`, { facts: { option: 'peers' } })
   }
   if (metadata !== undefined) refuse('the metadata is either with the peers or elsewhere, not both')
+  if (bookieId !== undefined) refuse('they name themselves: leave bookieId out')
   const addresses = peers.map(parseAddress)
   if (addresses.some(({ port }) => port === 0)) refuse('each address needs its port')
   if (new Set(addresses.map(formatAddress)).size < addresses.length) refuse('list each node once')

@@ -14,6 +14,20 @@ export type {
   TreeStore,
   TreeStores,
 } from './tree-store.ts'
+export type {
+  ZooKeeperAnswer,
+  ZooKeeperConnection,
+  ZooKeeperDial,
+  ZooKeeperEvent,
+  ZooKeeperGreeting,
+  ZooKeeperHandler,
+  ZooKeeperMultiResult,
+  ZooKeeperOperation,
+  ZooKeeperRequest,
+  ZooKeeperResult,
+  ZooKeepers,
+  ZooKeeperStat,
+} from './zookeeper.ts'
 export type { Logger } from './log.ts'
 export { withSecret } from './authenticated-network.ts'
 export { shakeHands, type Carrier } from './client-handshake.ts'

@@ -22,9 +22,17 @@ export interface Cluster {
 
 export interface ClusterOptions extends CallOptions {
   /** Default `/ledgers`. */
-  readonly root?: string
+  readonly root?: string | undefined
   /** For a cluster that is made. Default `hierarchical`. */
-  readonly layout?: LedgerLayout
+  readonly layout?: LedgerLayout | undefined
+}
+
+/**
+ * Where Quire keeps what BookKeeper has no place for: beside the cluster's root and never below it,
+ * where BookKeeper takes names for ledgers'.
+ */
+export function quireDirectory(root: string = '/ledgers'): string {
+  return root === '/ledgers' ? '/quire' : `${root}-quire`
 }
 
 /**
@@ -86,6 +94,37 @@ export async function ensureCluster(
     }
     await ensureLayout(session, options)
   }
+}
+
+/**
+ * The cluster at the root, for who joins it. QUIRE_NO_NODE when there is none, QUIRE_BAD_OPTION
+ * when a layout is named and it has another one. A root without LAYOUT is given one, as
+ * `ensureCluster` does.
+ */
+export async function joinCluster(
+  session: MetadataSession,
+  options: ClusterOptions = {},
+): Promise<Cluster> {
+  const { root = '/ledgers', layout, signal } = options
+  let found = await readCluster(session, options)
+  if (!found && (await session.exists(root, { signal, linearizable: true }))) {
+    await ensureLayout(session, options)
+    found = await readCluster(session, options)
+  }
+  if (!found) {
+    throw new QuireError(
+      'QUIRE_NO_NODE',
+      `the metadata holds no cluster at ${root}: start a node on it first, with open() or ` +
+        'quire start; on an empty ZooKeeper with --init',
+      { facts: { path: root } },
+    )
+  }
+  if (layout === undefined || found.layout === layout) return found
+  throw new QuireError(
+    'QUIRE_BAD_OPTION',
+    `the cluster at ${root} has layout ${found.layout}, not ${layout}: name that one, or none`,
+    { facts: { path: root, layout: found.layout } },
+  )
 }
 
 async function ensureLayout(session: MetadataSession, options: ClusterOptions): Promise<void> {

@@ -2,18 +2,23 @@
 // disk is recognised by it.
 
 import { QuireError } from '../errors.ts'
+import { quireDirectory } from './cluster.ts'
 import type { CallOptions, MetadataSession } from './contract.ts'
 import { createWithParents, readIfThere } from './nodes.ts'
 
-const pathOf = (bookieId: string): string => `/quire/incarnations/${bookieId}`
+/** `root`: of the bookie's cluster. Default `/ledgers`. */
+type InCluster = CallOptions & { root?: string | undefined }
+
+const pathOf = (bookieId: string, root: string | undefined): string =>
+  `${quireDirectory(root)}/incarnations/${bookieId}`
 
 /** The highest incarnation that was claimed, undefined when the bookie is unknown. Linearizable. */
 export async function readIncarnation(
   session: MetadataSession,
   bookieId: string,
-  options: CallOptions = {},
+  { root, signal }: InCluster = {},
 ): Promise<number | undefined> {
-  const found = await readIfThere(session, pathOf(bookieId), options)
+  const found = await readIfThere(session, pathOf(bookieId, root), { signal })
   return found && parse(found.data, bookieId)
 }
 
@@ -25,19 +30,19 @@ export async function readIncarnation(
 export async function claimIncarnation(
   session: MetadataSession,
   claim: { bookieId: string; incarnation: number },
-  options: CallOptions = {},
+  { root, signal }: InCluster = {},
 ): Promise<void> {
   const { bookieId, incarnation } = claim
   const data = Buffer.from(String(incarnation))
-  const { signal } = options
+  const path = pathOf(bookieId, root)
   for (;;) {
-    const found = await readIfThere(session, pathOf(bookieId), { signal })
+    const found = await readIfThere(session, path, { signal })
     const there = found && parse(found.data, bookieId)
     if (there !== undefined && there > incarnation) throw stale(claim, there)
     if (there === incarnation) return
     try {
-      if (found) await session.set(pathOf(bookieId), data, found.stat.version, { signal })
-      else await createWithParents(session, pathOf(bookieId), { data, signal })
+      if (found) await session.set(path, data, found.stat.version, { signal })
+      else await createWithParents(session, path, { data, signal })
       return
     } catch (error) {
       const raced =
@@ -64,6 +69,6 @@ function parse(data: Uint8Array, bookieId: string): number {
   const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN
   if (Number.isSafeInteger(value)) return value
   throw new QuireError('QUIRE_BAD_METADATA', `the incarnation of bookie ${bookieId} is no number`, {
-    facts: { path: pathOf(bookieId) },
+    facts: { bookieId },
   })
 }

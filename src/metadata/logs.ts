@@ -1,6 +1,8 @@
-// The records of named logs: opaque bytes at /quire/logs/NAME, changed by compare-and-set.
+// The records of named logs: opaque bytes at /quire/logs/NAME, changed by compare-and-set; of a
+// cluster elsewhere than at /ledgers, beside its root.
 
 import { QuireError } from '../errors.ts'
+import { quireDirectory } from './cluster.ts'
 import type { CallOptions, MetadataSession } from './contract.ts'
 import type { Versioned } from './managers.ts'
 import { createWithParents, isMissing, once, readIfThere } from './nodes.ts'
@@ -29,9 +31,12 @@ export interface LogRecordManager {
   list(options?: CallOptions & { watch?: (() => void) | undefined }): Promise<string[]>
 }
 
-const directory = '/quire/logs'
-
-export function createLogRecordManager(session: MetadataSession): LogRecordManager {
+export function createLogRecordManager(
+  session: MetadataSession,
+  { root }: { root?: string } = {},
+): LogRecordManager {
+  const directory = `${quireDirectory(root)}/logs`
+  const pathOf = (name: string): string => `${directory}/${nodeName(name)}`
   return {
     async read(name, options) {
       const found = await readIfThere(session, pathOf(name), options)
@@ -47,12 +52,13 @@ export function createLogRecordManager(session: MetadataSession): LogRecordManag
       return { value: record, version: stat.version }
     },
     delete: async (name, version, options) => session.delete(pathOf(name), version, options),
-    list: (options) => list(session, options),
+    list: (options) => list(session, directory, options),
   }
 }
 
 async function list(
   session: MetadataSession,
+  directory: string,
   options: CallOptions & { watch?: (() => void) | undefined } = {},
 ): Promise<string[]> {
   const { signal } = options
@@ -71,7 +77,7 @@ async function list(
 }
 
 /** Any name makes one node's name: what a path does not take is escaped. */
-function pathOf(name: string): string {
+function nodeName(name: string): string {
   if (name === '' || !name.isWellFormed()) {
     throw new QuireError('QUIRE_BAD_PATH', `${JSON.stringify(name)} is no name for a log`, {
       facts: { path: name },
@@ -79,5 +85,5 @@ function pathOf(name: string): string {
   }
   const escaped = encodeURIComponent(name)
   const relative = escaped === '.' || escaped === '..'
-  return `${directory}/${relative ? escaped.replaceAll('.', '%2E') : escaped}`
+  return relative ? escaped.replaceAll('.', '%2E') : escaped
 }

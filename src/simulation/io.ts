@@ -10,6 +10,7 @@ import { simulatedClock, randomFrom, simulatedTimers, type SimulatedProcess } fr
 import { createSimulatedThreads, type ThreadPrograms } from './threads.ts'
 import { createSimulatedTreeStores } from './tree-store.ts'
 import type { World } from './world.ts'
+import { noZooKeepers } from './zookeepers.ts'
 
 export interface SimulatedParts {
   /** The programs that its threads run, by name. */
@@ -44,6 +45,7 @@ function ioOf(world: World, task: SimulatedProcess, parts: SimulatedParts): Io {
     journals: createFilesJournalDevices(files),
     trees: parts.trees?.(task) ?? createSimulatedTreeStores(task),
     states: parts.states?.(task) ?? statesOf(world, task),
+    zookeepers: noZooKeepers,
     environment: (name) => parts.environment?.[name],
   }
 }

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import type { Test } from 'tap'
-import { parseQuireUri } from '../../src/embedded/address.ts'
+import { parseMetadataUri } from '../../src/embedded/metadata-place.ts'
 import { openManagers } from '../../src/embedded/managers.ts'
 import { open, type Logger, type Node, type OpenOptions } from '../../src/index.ts'
 import { createIo } from '../../src/io/real/index.ts'
@@ -88,7 +88,11 @@ export async function startNodes(
 /** What the cluster has recorded of a ledger. */
 export async function recorded(uri: string, ledgerId: bigint): Promise<LedgerMetadata> {
   const io = createIo()
-  await using store = connectMetadata({ ...io, logger: silent, addresses: parseQuireUri(uri) })
+  await using store = connectMetadata({
+    ...io,
+    logger: silent,
+    addresses: parseMetadataUri(uri).addresses,
+  })
   await using session = await store.session()
   const { ledgers } = await openManagers(session, { io })
   return (await ledgers.read(ledgerId)).value

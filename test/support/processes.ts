@@ -77,7 +77,7 @@ export function startQuire(args: readonly string[], options: StartOptions = {}):
 }
 
 /** A test that is stopped leaves no process behind. */
-function endWithParent(child: ChildProcess): void {
+export function endWithParent(child: ChildProcess): void {
   const end = (): void => void child.kill('SIGKILL')
   const signals = ['SIGALRM', 'SIGINT', 'SIGTERM'] as const
   const onSignal = (signal: NodeJS.Signals): void => {

@@ -6,47 +6,45 @@ import type { Io } from '../../io/index.ts'
 import { claimIncarnation, readIncarnation } from '../../metadata/incarnations.ts'
 import type { MetadataSession } from '../../metadata/contract.ts'
 import { cookieDifference, encodeDirectories, type Cookie } from '../../wire/cookie.ts'
+import { instanceIdInCookie } from '../managers.ts'
 import type { NodeSettings } from '../options.ts'
 import { readIdentity, writeIdentity, type NodeIdentity } from './identity-file.ts'
 import type { NodeMetadata } from './metadata.ts'
 
 export interface IdentityParts {
-  readonly io: Pick<Io, 'files' | 'random'>
+  readonly io: Pick<Io, 'files'>
   readonly directory: string
+  /** For a new bookie that nobody named. */
+  readonly newId: () => string
   readonly metadata: Pick<NodeMetadata, 'managers' | 'instanceId' | 'session'>
-  /** Under which it belongs to a group. Otherwise what the disk says, or a new one. */
+  /** Under which it belongs to a group, or is asked for. Disks of another one are refused. */
   readonly bookieId?: string | undefined
 }
 
 export class Identity {
-  readonly #io: IdentityParts['io']
-  readonly #directory: string
-  readonly #metadata: IdentityParts['metadata']
+  readonly #parts: IdentityParts
   readonly #session: MetadataSession
-  readonly #wanted: string | undefined
+  readonly #root: string
 
-  constructor({ io, directory, metadata, bookieId }: IdentityParts) {
-    this.#wanted = bookieId
-    this.#io = io
-    this.#directory = directory
-    this.#metadata = metadata
-    this.#session = metadata.session
+  constructor(parts: IdentityParts) {
+    this.#parts = parts
+    this.#session = parts.metadata.session
+    this.#root = parts.metadata.managers.root
   }
 
   /** What the metadata says of the bookie whose disk this is, or of the new one that it becomes. */
   async check(onDisk: BookieIdentity | undefined): Promise<KnownIdentity> {
-    const clusterId = this.#metadata.instanceId
-    const named = await readIdentity(this.#io.files, this.#directory)
-    const known = named?.bookieId ?? onDisk?.bookieId
-    const bookieId = known ?? this.#wanted ?? this.#newId()
+    const { io, directory, metadata } = this.#parts
+    const clusterId = metadata.instanceId
+    const named = await readIdentity(io.files, directory)
+    const bookieId = this.#choose(named?.bookieId ?? onDisk?.bookieId)
     if (named !== undefined && named.clusterId !== clusterId) throw this.#otherCluster(named)
-    if (this.#wanted !== undefined && bookieId !== this.#wanted) throw this.#otherNode(bookieId)
     // A journal of another cluster is refused: this directory may just not be the mounted one.
     const isForeign = onDisk !== undefined && onDisk.clusterId !== clusterId
     if (named === undefined && !isForeign)
-      await writeIdentity(this.#io.files, this.#directory, { bookieId, clusterId })
-    const incarnation = await readIncarnation(this.#session, bookieId)
-    const cookie = await this.#metadata.managers.cookies.read(bookieId)
+      await writeIdentity(io.files, directory, { bookieId, clusterId })
+    const incarnation = await readIncarnation(this.#session, bookieId, { root: this.#root })
+    const cookie = await metadata.managers.cookies.read(bookieId)
     const isKnown = incarnation !== undefined || cookie !== undefined
     return { clusterId, bookieId, isKnown, incarnation: incarnation ?? 0 }
   }
@@ -54,13 +52,14 @@ export class Identity {
   /** Records this start in the metadata; only then may it serve. */
   async settle(identity: BookieIdentity, settings: NodeSettings): Promise<void> {
     const { bookieId, incarnation } = identity
-    await claimIncarnation(this.#session, { bookieId, incarnation })
-    const { cookies } = this.#metadata.managers
+    await claimIncarnation(this.#session, { bookieId, incarnation }, { root: this.#root })
+    const { managers, instanceId } = this.#parts.metadata
+    const { cookies } = managers
     const cookie: Cookie = {
       bookieId,
       journalDirectories: settings.journal,
       ledgerDirectories: encodeDirectories(settings.ledgers),
-      instanceId: this.#metadata.instanceId,
+      instanceId: instanceIdInCookie(instanceId),
       indexDirectories: undefined,
     }
     const found = await cookies.read(bookieId)
@@ -72,26 +71,27 @@ export class Identity {
     }
   }
 
-  #newId(): string {
-    return `quire-${this.#io.random.bytes(8).toString('hex')}`
-  }
-
-  #otherNode(bookieId: string): QuireError {
-    return new QuireError(
+  /** An identity is for good: what the disks say counts, or nothing starts. */
+  #choose(onDisk: string | undefined): string {
+    const { bookieId: wanted, newId, directory } = this.#parts
+    if (onDisk === undefined || wanted === undefined) return onDisk ?? wanted ?? newId()
+    if (wanted === onDisk) return onDisk
+    throw new QuireError(
       'QUIRE_IDENTITY_MISMATCH',
-      `the disks of ${this.#directory} are those of bookie ${bookieId}, and its metadata is ` +
-        `that of node ${this.#wanted}: mount the disks that belong together`,
-      { facts: { path: this.#directory, bookieId } },
+      `the disks of ${directory} are those of bookie ${onDisk}, not of ${wanted}: mount the ` +
+        'disks that belong together, or name the bookie that they are of',
+      { facts: { path: directory, bookieId: onDisk } },
     )
   }
 
   #otherCluster(named: NodeIdentity): QuireError {
+    const { directory, metadata } = this.#parts
     return new QuireError(
       'QUIRE_IDENTITY_MISMATCH',
-      `${this.#directory} belongs to bookie ${named.bookieId} of cluster ${named.clusterId}, ` +
-        `and the metadata is that of cluster ${this.#metadata.instanceId}: check --metadata, or ` +
+      `${directory} belongs to bookie ${named.bookieId} of cluster ${named.clusterId}, ` +
+        `and the metadata is that of cluster ${metadata.instanceId}: check --metadata, or ` +
         'whether the metadata directory was lost',
-      { facts: { path: this.#directory, ...named } },
+      { facts: { path: directory, ...named } },
     )
   }
 }

@@ -1,14 +1,20 @@
 // Where a node's metadata is: in a tree of its own, which it serves to others, or on another node.
 import type { LiveLedgers } from '../../bookie/index.ts'
 import { QuireError } from '../../errors.ts'
-import type { Address, Io, Logger } from '../../io/index.ts'
-import { connectMetadata } from '../../metadata/client/index.ts'
+import type { Io, Logger } from '../../io/index.ts'
+import type { ClusterOptions } from '../../metadata/cluster.ts'
 import type { MetadataSession, MetadataStore } from '../../metadata/contract.ts'
 import { createMetadataServer, type MetadataServer } from '../../metadata/server/index.ts'
 import { TreeMetadata } from '../../metadata/tree-metadata.ts'
 import { openTree, type Tree } from '../../metadata/tree/tree.ts'
 import { identityIn } from '../../metadata/raft/stored.ts'
-import { parseAddress, parseQuireUri } from '../address.ts'
+import { parseAddress } from '../address.ts'
+import {
+  connectPlace,
+  parseMetadataUri,
+  quirePlace,
+  type MetadataPlace,
+} from '../metadata-place.ts'
 import {
   initializeCluster,
   instanceIdOf,
@@ -46,8 +52,8 @@ export interface NodeMetadataParts {
 
 export async function openNodeMetadata(parts: NodeMetadataParts): Promise<NodeMetadata> {
   const { metadata, peers } = parts.settings
-  if (peers !== undefined) return openRemote(parts, peers.map(parseAddress))
-  return metadata === undefined ? openOwn(parts) : openRemote(parts, parseQuireUri(metadata))
+  if (peers !== undefined) return openRemote(parts, quirePlace(peers.map(parseAddress)))
+  return metadata === undefined ? openOwn(parts) : openRemote(parts, parseMetadataUri(metadata))
 }
 
 /** The password of sessions that live in this process: none of them outlives it. */
@@ -71,9 +77,9 @@ async function openOwn(parts: NodeMetadataParts): Promise<NodeMetadata> {
     await endEarlierSessions(tree)
     const local = new TreeMetadata(tree)
     const session = await local.session()
-    const instanceId = await initializeCluster(session, io.random)
+    const instanceId = await initializeCluster(session, { random: io.random })
     const server = await createMetadataServer({ ...io, tree, logger, instanceId })
-    return await assemble({ parts, store: local, session, instanceId, server })
+    return await assemble({ parts, store: local, session, server, cluster: {} })
   } catch (error) {
     await tree.close()
     throw error
@@ -90,18 +96,17 @@ async function endEarlierSessions(tree: Tree): Promise<void> {
   }
 }
 
-async function openRemote(
-  parts: NodeMetadataParts,
-  addresses: readonly Address[],
-): Promise<NodeMetadata> {
+async function openRemote(parts: NodeMetadataParts, place: MetadataPlace): Promise<NodeMetadata> {
   const { io, logger, settings, signal } = parts
   const timeoutMs = settings.sessionTimeoutMs
-  const store = connectMetadata({ ...io, logger, addresses, timeoutMs })
+  const store = connectPlace(place, { io, logger, timeoutMs })
   signal?.addEventListener('abort', () => void store.close(), { once: true })
   try {
     const session = await openSession(parts, store)
-    const instanceId = await initializeCluster(session, io.random)
-    return await assemble({ parts, store, session, instanceId, server: undefined })
+    const { cluster } = place
+    const mayMake = place.type === 'quire' || settings.init
+    if (mayMake) await initializeCluster(session, { ...cluster, random: io.random })
+    return await assemble({ parts, store, session, server: undefined, cluster })
   } catch (error) {
     await store.close()
     throw error
@@ -127,19 +132,20 @@ async function assemble(from: {
   parts: NodeMetadataParts
   store: MetadataStore
   session: MetadataSession
-  instanceId: string
   server: MetadataServer | undefined
+  cluster: Pick<ClusterOptions, 'root' | 'layout'>
 }): Promise<NodeMetadata> {
-  const { store, session, instanceId, server } = from
+  const { store, session, server, cluster } = from
   const { io, settings } = from.parts
-  const managers = await openManagers(session, { io })
+  const managers = await openManagers(session, { io, ...cluster })
+  const { root, instanceId } = managers
   return {
     server,
     managers,
     session,
     instanceId,
     liveLedgers: {
-      isOurs: async (signal) => (await instanceIdOf(session, { signal })) === instanceId,
+      isOurs: async (signal) => (await instanceIdOf(session, { root, signal })) === instanceId,
       list: (signal) => managers.ledgers.list({ signal }),
       exists: (ledgerId, signal) => ledgerExists(managers.ledgers, ledgerId, { signal }),
     },

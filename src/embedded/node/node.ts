@@ -12,6 +12,7 @@ import { Closers } from '../closers.ts'
 import type { NodeSettings } from '../options.ts'
 import { claimAddress } from './address-claim.ts'
 import { countingDevices, type SyncCount } from './counting.ts'
+import { newBookieId } from './bookie-id.ts'
 import { Identity } from './identity.ts'
 import type { NodeStats } from './messages.ts'
 import { openNodeMetadata, type NodeMetadata } from './metadata.ts'
@@ -174,7 +175,13 @@ async function openStore(from: {
   bookieId: string | undefined
 }): Promise<BookieStore> {
   const { io, logger, settings } = from.parts
-  const identity = new Identity({ ...from, io, directory: settings.dir })
+  const identity = new Identity({
+    io,
+    directory: settings.dir,
+    bookieId: from.bookieId ?? settings.bookieId,
+    newId: () => newBookieId(settings, io.random),
+    metadata: from.metadata,
+  })
   const store = await openBookieStore({
     io: { ...io, journals: countingDevices(io.journals, from.syncs) },
     logger: logger.child({ part: 'journal' }),
@@ -216,12 +223,14 @@ async function register(
   closers: Closers,
 ): Promise<void> {
   const { metadata, store, bookie, address } = of
+  const { root } = metadata.managers
   const registration = new Registration({
     ...parts,
     openSession: () => metadata.openSession(),
     endpoint: { bookieId: store.identity.bookieId, ...address },
     isReadOnly: () => bookie.isReadOnly,
-    claim: () => claimIncarnation(metadata.session, store.identity),
+    root,
+    claim: () => claimIncarnation(metadata.session, store.identity, { root }),
   })
   closers.add(() => registration.close())
   await registration.start()

@@ -15,6 +15,8 @@ export interface RegistrationParts {
   readonly logger: Logger
   readonly endpoint: BookieEndpoint
   readonly isReadOnly: () => boolean
+  /** Of the bookie's cluster. Default `/ledgers`. */
+  readonly root?: string
   readonly openSession: () => Promise<MetadataSession>
   /** Fails with QUIRE_STALE_DISK when the cluster has seen a later start of this bookie. */
   readonly claim: () => Promise<void>
@@ -70,7 +72,7 @@ export class Registration {
   }
 
   async #register(): Promise<void> {
-    const { endpoint, io } = this.#parts
+    const { endpoint, io, root = '/ledgers' } = this.#parts
     const session = (this.#session ??= await this.#open())
     if (this.#closed) {
       await session.close()
@@ -78,10 +80,8 @@ export class Registration {
     }
     const mode = this.#wanted()
     // With the incarnation of this start claimed, another session with this bookie's node is older.
-    await createRegistrationManager({ session, timers: io.timers, takeOver: true }).register(
-      endpoint,
-      mode,
-    )
+    const options = { session, root, timers: io.timers, takeOver: true }
+    await createRegistrationManager(options).register(endpoint, mode)
     if (this.#mode !== mode)
       this.#parts.logger.info({ mode, ...endpoint }, 'the bookie is registered')
     this.#mode = mode

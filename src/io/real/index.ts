@@ -9,6 +9,7 @@ import { states } from './state-store.ts'
 import { startThread, threads } from './threads.ts'
 import { clock, timers } from './time.ts'
 import { createTreeStores } from './tree-store.ts'
+import { createZooKeepers } from './zookeeper.ts'
 
 /** The real world; a part that is given takes the place of the real one. */
 export function createIo(parts: Partial<Io> = {}): Io {
@@ -23,6 +24,7 @@ export function createIo(parts: Partial<Io> = {}): Io {
     journals: createJournalDevices(files, () => startThread('io/real/journal-thread')),
     trees: createTreeStores(threads),
     states,
+    zookeepers: createZooKeepers(),
     environment: (name) => start[name],
     ...parts,
   }

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { isLoopback, parseAddress, parseQuireUri } from '../../../src/embedded/address.ts'
+import { isLoopback, parseAddress } from '../../../src/embedded/address.ts'
+import { parseMetadataUri } from '../../../src/embedded/metadata-place.ts'
+import { newBookieId } from '../../../src/embedded/node/bookie-id.ts'
 import {
   defaults,
   optionNames,
@@ -9,6 +11,7 @@ import {
   parseOpenOptions,
 } from '../../../src/embedded/options.ts'
 import { formatAddress } from '../../../src/io/address.ts'
+import { random } from '../../../src/io/real/random.ts'
 
 t.test('a directory is all that is needed', (t) => {
   const settings = parseOpenOptions({ dir: '/data' })
@@ -78,16 +81,70 @@ t.test('addresses', (t) => {
   for (const text of ['x', 'x:', ':1', 'x:99999', 'a b:1', '::1:3', 'h:1/x']) {
     t.throws(() => parseAddress(text), { code: 'QUIRE_BAD_OPTION' }, text)
   }
-  t.same(parseQuireUri('quire://a:1,b:2'), [
-    { host: 'a', port: 1 },
-    { host: 'b', port: 2 },
-  ])
-  t.throws(() => parseQuireUri('http://a:1'), { code: 'QUIRE_BAD_OPTION' })
-  t.throws(() => parseQuireUri('zk+hierarchical://a:1/ledgers'), { message: /ZooKeeper/ })
   t.ok(
     ['127.0.0.1', '::1', 'localhost', '127.1.2.3'].every((host) => isLoopback({ host, port: 1 })),
   )
   t.notOk(['0.0.0.0', '10.0.0.1', 'a.internal', '::'].some((host) => isLoopback({ host, port: 1 })))
+  t.end()
+})
+
+t.test('where metadata is', (t) => {
+  const a1b2 = [
+    { host: 'a', port: 1 },
+    { host: 'b', port: 2 },
+  ]
+  const quire = { type: 'quire', addresses: a1b2, cluster: {} }
+  t.same(parseMetadataUri('quire://a:1,b:2'), quire)
+  t.same(parseMetadataUri('quire://a:1;b:2/'), quire)
+  const root = '/ledgers'
+  const zooKeeper = (uri: string, cluster: object, addresses: object = a1b2): void =>
+    void t.same(parseMetadataUri(uri), { type: 'zookeeper', addresses, cluster }, uri)
+  zooKeeper('zk+hierarchical://a:1;b:2/ledgers', { root, layout: 'hierarchical' })
+  zooKeeper('ZK+HIERARCHICAL://a:1,b:2/ledgers', { root, layout: 'hierarchical' })
+  zooKeeper('zk+longhierarchical://a:1,b:2/x/y', { root: '/x/y', layout: 'longhierarchical' })
+  zooKeeper('zk+flat+more://a:1,b:2/ledgers', { root, layout: 'flat' })
+  zooKeeper('zk+null://a:1,b:2/ledgers', { root, layout: undefined })
+  zooKeeper('zk://a:1,b:2/ledgers', { root, layout: undefined })
+  zooKeeper('zk://a;[::1]:2/ledgers', { root, layout: undefined }, [
+    { host: 'a', port: 2181 },
+    { host: '::1', port: 2 },
+  ])
+  zooKeeper('zk://[::1]/ledgers', { root, layout: undefined }, [{ host: '::1', port: 2181 }])
+  for (const uri of [
+    'http://a:1',
+    'a:1',
+    'quire://',
+    'quire://a',
+    'zk:///ledgers',
+    'zk://a:1',
+    'zk://a:1/',
+    'zk://a:1/ledgers/',
+    'zk://a:1//ledgers',
+    'zk+legacyhierarchical://a:1/ledgers',
+    'zk+://a:1/ledgers',
+    'zk://::1/ledgers',
+  ]) {
+    t.throws(() => parseMetadataUri(uri), { code: 'QUIRE_BAD_OPTION' }, uri)
+  }
+  t.throws(() => parseMetadataUri('zk+ms://a:1/ledgers'), { code: 'QUIRE_UNSUPPORTED' })
+  t.end()
+})
+
+t.test('the id of a new bookie', (t) => {
+  const newId = (metadata: string | undefined, listen: string): string =>
+    newBookieId({ metadata, listen }, random)
+  t.match(newId(undefined, '127.0.0.1:0'), /^quire-[0-9a-f]{16}$/)
+  t.match(newId('quire://a:1', '127.0.0.1:1'), /^quire-/)
+  t.equal(newId('zk://a:1/ledgers', '10.0.0.1:3181'), '10.0.0.1:3181')
+  for (const listen of ['127.0.0.1:0', '0.0.0.0:3181', '[::1]:3181']) {
+    const facts = { option: 'listen' }
+    t.throws(() => newId('zk://a:1/ledgers', listen), { code: 'QUIRE_BAD_OPTION', facts }, listen)
+  }
+  for (const bookieId of ['', 'a/b', 'READONLY', 'a b', 'a@b']) {
+    const options = { dir: '/a', bookieId }
+    t.throws(() => parseOpenOptions(options), { message: /option bookieId/ }, bookieId)
+  }
+  t.equal(parseOpenOptions({ dir: '/a', bookieId: 'b-1' }).bookieId, 'b-1')
   t.end()
 })
 

@@ -1,0 +1,111 @@
+// A real ZooKeeper on this machine, in a process of its own.
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ChildProcess } from 'node:child_process'
+import type { Address } from '../../src/io/network.ts'
+import { startJava } from './java.ts'
+
+export interface ZooKeeperServer {
+  readonly address: Address
+  /** HOST:PORT. */
+  readonly listen: string
+  /** Its process stands still, and goes on. */
+  pause(): void
+  resume(): void
+  kill(): Promise<void>
+  /** Starts it anew with its data, at its port. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface ZooKeeperServerOptions {
+  readonly tickMs?: number
+  /** Java system properties: `NAME=VALUE`. */
+  readonly properties?: readonly string[]
+}
+
+/** Serves when it resolves. Sessions last from 2 to 20 ticks. */
+export async function startZooKeeper(
+  directory: string,
+  { tickMs = 500, properties = [] }: ZooKeeperServerOptions = {},
+): Promise<ZooKeeperServer> {
+  const port = await freePort()
+  mkdirSync(join(directory, 'data'), { recursive: true })
+  const file = join(directory, 'zoo.cfg')
+  const lines = [
+    `clientPort=${port}`,
+    'clientPortAddress=127.0.0.1',
+    `dataDir=${join(directory, 'data')}`,
+    `tickTime=${tickMs}`,
+    'maxClientCnxns=0',
+    'admin.enableServer=false',
+    '4lw.commands.whitelist=*',
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`)
+  const options = properties.map((each) => `-D${each}`)
+  const state: { child: ChildProcess | undefined } = { child: undefined }
+  const start = async (): Promise<void> => {
+    state.child = startJava(['org.apache.zookeeper.server.ZooKeeperServerMain', file], options)
+    await ready(state.child, port)
+  }
+  const end = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
+    const child = state.child
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const closed = once(child, 'close')
+    child.kill('SIGCONT')
+    child.kill(signal)
+    await closed
+  }
+  await start()
+  return {
+    address: { host: '127.0.0.1', port },
+    listen: `127.0.0.1:${port}`,
+    pause: () => void state.child?.kill('SIGSTOP'),
+    resume: () => void state.child?.kill('SIGCONT'),
+    kill: () => end('SIGKILL'),
+    restart: start,
+    stop: () => end('SIGTERM'),
+  }
+}
+
+/** Its first answer; fails with what it said when it ends before. */
+async function ready(child: ChildProcess, port: number): Promise<void> {
+  const said: Buffer[] = []
+  child.stdout?.on('data', (chunk: Buffer) => said.push(chunk))
+  child.stderr?.on('data', (chunk: Buffer) => said.push(chunk))
+  for (;;) {
+    if ((await ask(port, 'ruok')) === 'imok') return
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new Error(`the ZooKeeper did not start: ${Buffer.concat(said).toString()}`)
+    }
+    await sleep(50)
+  }
+}
+
+/** One of ZooKeeper's commands of four letters; undefined while nobody listens. */
+async function ask(port: number, command: string): Promise<string | undefined> {
+  const socket = net.connect({ host: '127.0.0.1', port })
+  try {
+    await once(socket, 'connect')
+    socket.end(command)
+    const chunks: Buffer[] = []
+    for await (const chunk of socket) chunks.push(Buffer.from(chunk as Buffer))
+    return Buffer.concat(chunks).toString()
+  } catch {
+    // Nobody listens there, or not yet.
+    return undefined
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  server.close()
+  await once(server, 'close')
+  return port
+}
