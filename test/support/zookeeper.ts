@@ -88,6 +88,8 @@ async function ready(child: ChildProcess, port: number): Promise<void> {
 /** One of ZooKeeper's commands of four letters; undefined while nobody listens. */
 async function ask(port: number, command: string): Promise<string | undefined> {
   const socket = net.connect({ host: '127.0.0.1', port })
+  // One that is accepted while the server starts may never be answered.
+  socket.setTimeout(1_000, () => socket.destroy())
   try {
     await once(socket, 'connect')
     socket.end(command)
