@@ -6,6 +6,8 @@ import type { SqlRow } from '../../src/index.ts'
 
 export interface Progress {
   update(done: number): void
+  /** A line between two of the bar's. */
+  say(line: string): void
   stop(): void
 }
 
@@ -14,7 +16,19 @@ export function startProgress(total: number, done: number): Progress {
   if (process.stdout.isTTY) {
     const bar = new SingleBar({ format: '  {bar} {value}/{total} flights' }, Presets.shades_classic)
     bar.start(total, done)
-    return { update: (count) => bar.update(count), stop: () => bar.stop() }
+    let last = done
+    return {
+      update(count) {
+        last = count
+        bar.update(count)
+      },
+      say(line) {
+        bar.stop()
+        say(line)
+        bar.start(total, last)
+      },
+      stop: () => bar.stop(),
+    }
   }
   let told = done
   return {
@@ -23,6 +37,7 @@ export function startProgress(total: number, done: number): Progress {
       told = count
       say(`  ${number(count)} of ${number(total)} flights`)
     },
+    say,
     stop: () => undefined,
   }
 }

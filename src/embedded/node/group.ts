@@ -71,6 +71,10 @@ export class NodeGroup {
     return this.#own.id
   }
 
+  get leader(): string | undefined {
+    return this.#last?.leader
+  }
+
   get routes(): PortRoutes {
     const accept =
       (part: () => { accept(connection: Connection, first: Buffer): void } | undefined) =>

@@ -12,6 +12,11 @@ export interface NodeStats {
   readonly ledgers: number
   /** Syncs of the journal since the start. */
   readonly fsyncs: number
+  /**
+   * The id of the node that leads the metadata, as far as this one knows; only with `peers`, and
+   * undefined also while nobody leads.
+   */
+  readonly leader?: string | undefined
 }
 
 export type ToNode =

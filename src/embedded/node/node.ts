@@ -106,7 +106,8 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
   const stats = (): NodeStats => {
     const { adds, reads, entries, ledgers } = bookie.stats()
     const uptimeMs = Math.round(io.clock.monotonicMs() - startedAtMs)
-    return { uptimeMs, adds, reads, entries, ledgers, fsyncs: syncs.count }
+    const facts = { uptimeMs, adds, reads, entries, ledgers, fsyncs: syncs.count }
+    return group ? { ...facts, leader: group.leader } : facts
   }
   return {
     id: bookieId,

@@ -109,6 +109,10 @@ t.test(
       t.equal(await scene.append(first, 'one'), 0)
       await scene.until('a leader', async () => (await scene.leads()) !== undefined)
       const leader = (await scene.leads()) ?? ''
+      const its = scene.cluster.operator(leader).node
+      for (const node of nodes) {
+        t.equal((await scene.world.settle(node.stats())).leader, its?.id, 'each knows who leads')
+      }
       scene.cluster.operator(leader).stop()
       const [other] = await scene.ready(2)
       if (!other) throw new Error('there is another')
