@@ -46,6 +46,10 @@ export const commands: readonly Command[] = [
         flags: '--bookie-id <ID>',
         about: "a new bookie's id (in a ZooKeeper by default the address it listens on)",
       },
+      {
+        flags: '--peers <HOST:PORT,…>',
+        about: 'keep the metadata together with these nodes; the same list on each, itself in it',
+      },
       { flags: '--insecure', about: 'listen beyond this machine without a secret' },
       json,
     ],

@@ -23,6 +23,7 @@ export async function start(values: Values, output: Output): Promise<number> {
     metadata: text(values['metadata']),
     init: values['init'] === true,
     bookieId: text(values['bookieId']),
+    peers: text(values['peers'])?.split(','),
     insecure: values['insecure'] === true,
     secret: process.env['QUIRE_SECRET'],
     signal: stop.signal,
