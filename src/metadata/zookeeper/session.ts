@@ -185,7 +185,7 @@ function operationOf(operation: MultiOperation): ZooKeeperOperation {
     const { mode = 'persistent', data } = operation
     const flags = flagsOf[mode]
     if (flags === undefined) throw unsupported(path, mode)
-    checkPath(mode.endsWith('-sequential') ? `${path}1` : path)
+    checkPath(path, mode.endsWith('-sequential') ? `${path}1` : path)
     return { type, path, data: Buffer.from(data), flags }
   }
   checkPath(path)
@@ -212,8 +212,10 @@ function indexed(operation: MultiOperation, index: number): ZooKeeperOperation {
   }
 }
 
-function checkPath(path: string): void {
-  if (pathProblem(path) !== undefined) throw treeError({ code: 'QUIRE_BAD_PATH', path, index: 0 })
+/** `checked`: with the digits that it will have. */
+function checkPath(path: string, checked = path): void {
+  if (pathProblem(checked) === undefined) return
+  throw treeError({ code: 'QUIRE_BAD_PATH', path, index: 0 })
 }
 
 function unsupported(path: string, mode: CreateMode): QuireError {
