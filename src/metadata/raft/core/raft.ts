@@ -147,6 +147,8 @@ function onRead(
   // What was asked for before a snapshot was installed is not wanted any more.
   if (!state.readingCommitted || from !== state.handedOut + 1) return
   state.readingCommitted = false
+  // Behind a snapshot that takes their place they would undo it; if it fails they are read again.
+  if (state.installing) return
   invariant(entries.length > 0, 'what is committed and not applied is in the store', { from })
   const { log } = state
   for (const entry of entries) {

@@ -110,6 +110,45 @@ t.test('F2: effects are told once, and the group does nothing when nothing happe
   t.equal(network.state('b').electionTicks + 1, state.electionTicks, 'a clone is its own')
 })
 
+t.test(
+  'F3.54: entries that are read while a snapshot is installed are not applied behind it',
+  async (t) => {
+    const network = led()
+    for (const text of ['x', 'y', 'z']) network.propose('a', text)
+    network.settle()
+    const { core } = network
+    const { view, options } = network.node('a')
+    const hard = { ...view.hard, commit: 4 }
+    const read = { type: 'entries-read', reader: 'a', from: 1, entries: view.log } as const
+    const common = { from: 'b', to: 'a', term: hard.term } as const
+    for (const installed of [false, true]) {
+      const state = core.createRaft(options, storedOf({ ...view, hard, applied: 0, values: [] }))
+      core.finish(state, core.createEffects())
+      const snapshot = {
+        id: 's',
+        index: 9,
+        term: 1,
+        configuration: view.configuration,
+        sizeBytes: 1,
+      }
+      const chunk = { snapshot, offset: 0, bytes: Buffer.from('s'), last: true }
+      const message = { type: 'snapshot', ...common, ...chunk } as const
+      const effects = core.createEffects()
+      core.step(state, { type: 'message', message }, effects)
+      core.step(state, read, effects)
+      core.finish(state, effects)
+      t.equal(effects.snapshotToInstall?.id, 's')
+      t.same(effects.committed, [], 'the snapshot has them already, or they are read again')
+      const after = core.createEffects()
+      core.step(state, { type: 'snapshot-done', id: 's', installed }, after)
+      core.finish(state, after)
+      const asked = after.entryReads.map(({ from, to }) => [from, to])
+      t.same(asked, installed ? [] : [[1, 4]])
+      t.same(after.committed, [])
+    }
+  },
+)
+
 t.test('F2: answers to what is not asked for any more are let go', async (t) => {
   const network = led()
   for (const text of ['x', 'y', 'z']) network.propose('a', text)
