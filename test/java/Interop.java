@@ -1,4 +1,5 @@
-// A user of BookKeeper's own client: Interop URI write COUNT | read LEDGER | bookies
+// A user of BookKeeper's own client and tools:
+// Interop URI init | write COUNT BOOKIES | read LEDGER | bookies
 // Prints one fact a line.
 
 import java.nio.charset.StandardCharsets;
@@ -9,19 +10,26 @@ import org.apache.bookkeeper.client.BookKeeperAdmin;
 import org.apache.bookkeeper.client.LedgerEntry;
 import org.apache.bookkeeper.client.LedgerHandle;
 import org.apache.bookkeeper.conf.ClientConfiguration;
+import org.apache.bookkeeper.conf.ServerConfiguration;
 import org.apache.bookkeeper.net.BookieId;
 
 public class Interop {
   private static final byte[] PASSWORD = "secret".getBytes(StandardCharsets.UTF_8);
 
   public static void main(String[] args) throws Exception {
+    if (args[1].equals("init")) {
+      ServerConfiguration server = new ServerConfiguration();
+      server.setMetadataServiceUri(args[0]);
+      if (!BookKeeperAdmin.initNewCluster(server)) throw new IllegalStateException("it is there");
+      System.exit(0);
+    }
     ClientConfiguration conf = new ClientConfiguration();
     conf.setMetadataServiceUri(args[0]);
     conf.setZkTimeout(10_000);
     conf.setAddEntryQuorumTimeout(30);
     try (BookKeeper client = new BookKeeper(conf)) {
       switch (args[1]) {
-        case "write" -> write(client, Integer.parseInt(args[2]));
+        case "write" -> write(client, Integer.parseInt(args[2]), Integer.parseInt(args[3]));
         case "read" -> read(client, Long.parseLong(args[2]));
         case "bookies" -> bookies(client, conf);
         default -> throw new IllegalArgumentException(args[1]);
@@ -31,8 +39,10 @@ public class Interop {
     System.exit(0);
   }
 
-  private static void write(BookKeeper client, int count) throws Exception {
-    LedgerHandle ledger = client.createLedger(3, 3, 2, BookKeeper.DigestType.CRC32C, PASSWORD);
+  private static void write(BookKeeper client, int count, int bookies) throws Exception {
+    LedgerHandle ledger =
+        client.createLedger(
+            bookies, bookies, bookies / 2 + 1, BookKeeper.DigestType.CRC32C, PASSWORD);
     for (int entry = 0; entry < count; entry++) {
       ledger.addEntry(("java " + entry).getBytes(StandardCharsets.UTF_8));
     }

@@ -26,10 +26,11 @@ const bookie = (name: string, ...args: string[]): QuireProcess =>
   startQuire(['--dir', join(dir, name), '--metadata', uri, ...args])
 
 /** What BookKeeper's client says, a line a fact. */
-async function java(...args: string[]): Promise<string[]> {
+async function javaAt(uri: string, ...args: string[]): Promise<string[]> {
   const said = await runJava([javaSource('Interop.java'), uri, ...args])
   return said.trim().split('\n')
 }
+const java = (...args: string[]): Promise<string[]> => javaAt(uri, ...args)
 
 const store = connectPlace(parseMetadataUri(uri), { io, logger: quiet, timeoutMs: 5_000 })
 t.teardown(() => store.close())
@@ -84,7 +85,7 @@ const texts = (from: string, count: number): string[] =>
 
 t.test('ledgers of either client are read by the other', async (t) => {
   await using client = await connect(uri, { logger: quiet })
-  const [written = ''] = await java('write', '20')
+  const [written = ''] = await java('write', '20', '3')
   const reader = await client.ledgers.recover(BigInt(written), { password })
   const found: string[] = []
   for await (const { payload } of reader.read()) found.push(payload.toString())
@@ -136,3 +137,38 @@ t.test('the layout that is there counts', async (t) => {
   const nowhere = connect(`zk://${zooKeeper.listen}/nowhere`, { logger: quiet })
   await t.rejects(nowhere, { code: 'QUIRE_NO_NODE' })
 })
+
+for (const [layout, path] of [
+  ['longhierarchical', '/long/ledgers'],
+  ['flat', '/flat'],
+] as const) {
+  t.test(`a cluster that BookKeeper made, in layout ${layout}`, async (t) => {
+    const there = `zk+${layout}://${zooKeeper.listen}${path}`
+    await using session = await store.session()
+    if (path.startsWith('/long')) await session.create('/long', Buffer.alloc(0))
+    await javaAt(there, 'init')
+    // Ids of more than 32 bits come where this node is.
+    if (layout !== 'flat') await session.create(`${path}/idgen-long`, Buffer.alloc(0))
+    const listen = `127.0.0.1:${await freePort()}`
+    const args = ['--metadata', there, '--listen', listen, '--bookie-id', `only.${layout}`]
+    const only = startQuire(['--dir', join(dir, layout), ...args])
+    bookies.push(only)
+    t.equal((await only.ready).id, `only.${layout}`)
+    await using client = await connect(there, { logger: quiet })
+    const [written = ''] = await javaAt(there, 'write', '5', '1')
+    const writer = await client.ledgers.create({ password, digest: 'crc32c' })
+    for (const text of texts('quire', 5)) await writer.append(Buffer.from(text))
+    t.ok(layout === 'flat' || BigInt(written) >= 4_294_967_296n, written)
+    t.ok(writer.ledgerId > BigInt(written))
+    t.same(await javaAt(there, 'read', String(writer.ledgerId)), texts('quire', 5))
+    const reader = await client.ledgers.recover(BigInt(written), { password })
+    const found: string[] = []
+    for await (const { payload } of reader.read()) found.push(payload.toString())
+    t.same(found, texts('java', 5))
+    const ids: bigint[] = []
+    for await (const id of client.ledgers.list()) ids.push(id)
+    t.same(ids, [BigInt(written), writer.ledgerId])
+    await (await client.log('beside')).acquire()
+    t.same((await session.children(`${path}-quire/logs`)).names, ['beside'])
+  })
+}
