@@ -58,6 +58,8 @@ export const errorCodes = {
   QUIRE_BAD_PATH: { retryable: false },
   QUIRE_UNSUPPORTED: { retryable: false },
   QUIRE_METADATA_UNAVAILABLE: { retryable: true },
+  QUIRE_CHANGE_REFUSED: { retryable: false },
+  QUIRE_CLUSTER_RESCUED: { retryable: false },
   // logs and what stands on them
   QUIRE_NOT_OWNER: { retryable: true },
   QUIRE_TRUNCATED: { retryable: false },

@@ -28,11 +28,17 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function addCommand(program: Program, command: Command, outcome: { status: number }): void {
   const sub = program.command(command.name).description(command.about).exitOverride()
+  const words = command.arguments ?? []
+  for (const { name, about, default: value } of words) {
+    sub.argument(value === undefined ? `<${name}>` : `[${name}]`, about, value)
+  }
   for (const flag of command.flags) {
     if (flag.required === true) sub.requiredOption(flag.flags, flag.about, flag.default)
     else sub.option(flag.flags, flag.about, flag.default)
   }
-  sub.action(async (values: Values) => {
+  sub.action(async () => {
+    const given = words.map(({ name }, index) => [name, sub.processedArgs[index]] as const)
+    const values: Values = { ...sub.opts<Values>(), ...Object.fromEntries(given) }
     const output = createOutput(values['json'] === true)
     try {
       outcome.status = await command.run(values, output)

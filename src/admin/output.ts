@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { QuireError } from '../errors.ts'
 
 /** Where a command prints: sentences for people, JSON lines for programs. */
 export interface Output {
@@ -19,7 +20,8 @@ export function createOutput(json: boolean): Output {
     problem(error) {
       const message = error instanceof Error ? error.message : String(error)
       const code = codeOf(error)
-      if (json) line(process.stdout, JSON.stringify({ event: 'error', code, message }))
+      const reason = reasonOf(error)
+      if (json) line(process.stdout, JSON.stringify({ event: 'error', code, reason, message }))
       const mark = styleText('red', 'quire:', { stream: process.stderr })
       line(
         process.stderr,
@@ -27,6 +29,12 @@ export function createOutput(json: boolean): Output {
       )
     },
   }
+}
+
+/** Why a change was refused, in a word. */
+function reasonOf(error: unknown): string | undefined {
+  const reason = QuireError.is(error) ? error.facts['reason'] : undefined
+  return typeof reason === 'string' ? reason : undefined
 }
 
 /** The stable code of an error, if it has one. */

@@ -2,12 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { open, type Node } from '../index.ts'
 import type { Values } from './commands.ts'
+import { rememberListen, text } from './commands/outside.ts'
 import type { Output } from './output.ts'
 
 const closeAfterFailureMs = 2_000
-
-const text = (value: string | boolean | undefined): string | undefined =>
-  typeof value === 'string' ? value : undefined
 
 /**
  * Prints one line when the node serves; resolves to 0 after SIGTERM or SIGINT, to 1 when the node
@@ -33,6 +31,8 @@ export async function start(values: Values, output: Output): Promise<number> {
   })
   if (node === undefined) return 0
   const { id, listen } = node
+  const dir = text(values['dir']) ?? text(values['journal'])
+  if (dir !== undefined) rememberListen({ dir, listen })
   output.event(
     { event: 'ready', id, listen, pid: process.pid },
     `${id} serves on ${listen} (process ${process.pid}). Ctrl-C ends it.`,

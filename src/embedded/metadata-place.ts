@@ -27,14 +27,14 @@ export function quirePlace(addresses: readonly Address[]): MetadataPlace {
   return { type: 'quire', addresses, cluster: {} }
 }
 
-/** Opens nothing yet. */
+/** Opens nothing yet. `instanceId`: the cluster of nodes of Quire that is meant. Default: any. */
 export function connectPlace(
   { type, addresses }: MetadataPlace,
-  parts: { io: Io; logger: Logger; timeoutMs: number },
+  parts: { io: Io; logger: Logger; timeoutMs: number; instanceId?: string | undefined },
 ): MetadataStore {
-  const { io, ...rest } = parts
+  const { io, instanceId, ...rest } = parts
   const options = { ...io, ...rest, addresses }
-  return type === 'quire' ? connectMetadata(options) : connectZooKeeper(options)
+  return type === 'quire' ? connectMetadata({ ...options, instanceId }) : connectZooKeeper(options)
 }
 
 function parseQuireUri(uri: string): MetadataPlace {

@@ -4,7 +4,7 @@
 import { QuireError } from '../errors.ts'
 import { quireDirectory } from './cluster.ts'
 import type { CallOptions, MetadataSession } from './contract.ts'
-import { createWithParents, readIfThere } from './nodes.ts'
+import { createWithParents, readIfThere, removeIfThere } from './nodes.ts'
 
 /** `root`: of the bookie's cluster. Default `/ledgers`. */
 type InCluster = CallOptions & { root?: string | undefined }
@@ -52,6 +52,15 @@ export async function claimIncarnation(
       if (!raced) throw error
     }
   }
+}
+
+/** For a bookie that is gone for good, and of which no ledger speaks any more. */
+export function removeIncarnation(
+  session: MetadataSession,
+  bookieId: string,
+  { root, signal }: InCluster = {},
+): Promise<void> {
+  return removeIfThere(session, pathOf(bookieId, root), { signal })
 }
 
 function stale(claim: { bookieId: string; incarnation: number }, there: number): QuireError {

@@ -19,17 +19,23 @@ import type { SessionEnd } from './tree/command.ts'
 import type { Tree, TreeReadOptions, TreeWrite } from './tree/tree.ts'
 import type { TreeWatch } from './tree/watches.ts'
 
+/** What a session asks of its tree: `Tree` is one. */
+export type SessionTree = Pick<
+  Tree,
+  'sessionEnded' | 'failed' | 'endSession' | 'write' | 'get' | 'exists' | 'children' | 'unwatch'
+>
+
 export class TreeMetadataSession implements MetadataSession {
   readonly sessionId: bigint
   readonly ended: Promise<SessionEnd>
-  readonly #tree: Tree
+  readonly #tree: SessionTree
   readonly #end: (reason: SessionEnd) => void
   readonly #watches = new Map<TreeWatch, string>()
   #lastWrite: Promise<unknown> = Promise.resolve()
   #reason: SessionEnd | undefined
   #closing: Promise<void> | undefined
 
-  constructor(tree: Tree, sessionId: bigint) {
+  constructor(tree: SessionTree, sessionId: bigint) {
     const { promise, resolve } = Promise.withResolvers<SessionEnd>()
     this.sessionId = sessionId
     this.ended = promise

@@ -6,14 +6,16 @@ import { membersOf } from '../../metadata/raft/core/configuration.ts'
 import type { SoftState } from '../../metadata/raft/core/effects.ts'
 import { AddressBook } from '../../metadata/raft/founding/address-book.ts'
 import { candidateOf, found } from '../../metadata/raft/founding/found.ts'
-import { introduce } from '../../metadata/raft/founding/inquire.ts'
+import { answer, type Request } from '../../metadata/raft/founding/inquire.ts'
+import { bookieOf } from '../../metadata/raft/founding/member-id.ts'
 import { foundingToken } from '../../metadata/raft/founding/judge.ts'
 import { LeaderServer } from '../../metadata/raft/leader-server.ts'
 import { openMember, type Member } from '../../metadata/raft/member.ts'
-import { identityIn } from '../../metadata/raft/stored.ts'
-import type { Introduction } from '../../wire/inquiry-codec.ts'
+import { identityIn, rescueIn } from '../../metadata/raft/stored.ts'
+import type { Introduction, Reply } from '../../wire/inquiry-codec.ts'
 import { readIdentity } from './identity-file.ts'
 import type { PortRoutes } from './port-router.ts'
+import { answerRequest, noMember } from './requests.ts'
 
 export interface NodeGroupParts {
   readonly io: Io
@@ -66,9 +68,13 @@ export class NodeGroup {
     }
   }
 
-  /** The member's, and its bookie's. */
-  get id(): string {
-    return this.#own.id
+  /** The id that this node's bookie has, or is to have. */
+  get bookieId(): string {
+    return bookieOf(this.#own.id)
+  }
+
+  get clusterId(): string {
+    return this.#own.clusterId
   }
 
   get leader(): string | undefined {
@@ -88,7 +94,8 @@ export class NodeGroup {
       metadata: accept(() => this.#server),
       inquiry: (connection, firstChunk) => {
         const introduction = (): Introduction => this.#introduction()
-        introduce(connection, firstChunk, { ...this.#parts.io, introduction })
+        const request = (asked: Request): Promise<Reply> => this.#request(asked)
+        answer(connection, firstChunk, { ...this.#parts, ...this.#parts.io, introduction, request })
       },
     }
   }
@@ -104,7 +111,8 @@ export class NodeGroup {
     const own = { id: this.#own.id, token: this.#token }
     const clusterId = (): string => this.#own.clusterId
     const about = { network, timers, logger, signal }
-    this.#addresses = new AddressBook({ ...about, own: address, seeds: peers, clusterId })
+    const rescued = (by: string): void => failed(rescuedError(by, this.#own))
+    this.#addresses = new AddressBook({ ...about, own: address, seeds: peers, clusterId, rescued })
     const addresses = this.#addresses
     const member = await openMember({
       ...io,
@@ -147,9 +155,17 @@ export class NodeGroup {
     this.#parts.failed(
       new QuireError(
         'QUIRE_IDENTITY_MISMATCH',
-        `node ${this.id} was removed from its cluster: empty its directories to join anew`,
+        `node ${this.#own.id} was removed from its cluster, and its id never comes back: start ` +
+          'it with empty directories to join as a new one',
       ),
     )
+  }
+
+  async #request(asked: Request): Promise<Reply> {
+    const [member, addresses] = [this.#member, this.#addresses]
+    return member && addresses
+      ? answerRequest({ driver: member.driver, addresses }, asked)
+      : noMember
   }
 
   #introduction(): Introduction {
@@ -163,12 +179,30 @@ export class NodeGroup {
       founders: this.#member?.founders ?? [],
       members: this.#addresses?.list(ids) ?? [],
       status: JSON.stringify({ ...status, serves: this.#server?.isServing ?? false }),
+      formerly: this.#member?.formerly ?? [],
     }
   }
 }
 
+function rescuedError(by: string, { id, clusterId }: Own): QuireError {
+  return new QuireError(
+    'QUIRE_CLUSTER_RESCUED',
+    `the cluster ${clusterId} is no more: when most of its nodes were thought to be lost, it ` +
+      `was rescued as ${by}, and node ${id} is not part of that. Move its directories aside, ` +
+      'start it with empty ones, and let it in with "quire add"',
+    { facts: { id, clusterId, by } },
+  )
+}
+
 async function ownIn({ io, dir, peers }: NodeGroupParts, store: ReplicatedTreeStore): Promise<Own> {
   const identity = await identityIn(store)
+  if ((await rescueIn(store))?.done === false) {
+    throw new QuireError(
+      'QUIRE_BAD_METADATA',
+      `the rescue of ${dir} did not come to its end: run "quire rescue --dir ${dir}" again`,
+      { facts: { path: dir } },
+    )
+  }
   if (identity) return identity
   const token = foundingToken(peers)
   const { id } = await candidateOf(store, { token, random: io.random })

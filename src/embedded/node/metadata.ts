@@ -97,9 +97,11 @@ async function endEarlierSessions(tree: Tree): Promise<void> {
 }
 
 async function openRemote(parts: NodeMetadataParts, place: MetadataPlace): Promise<NodeMetadata> {
-  const { io, logger, settings, signal } = parts
+  const { io, logger, settings, signal, group } = parts
   const timeoutMs = settings.sessionTimeoutMs
-  const store = connectPlace(place, { io, logger, timeoutMs })
+  // An address of the list may belong to another cluster by now: one that was rescued.
+  const instanceId = group?.clusterId
+  const store = connectPlace(place, { io, logger, timeoutMs, instanceId })
   signal?.addEventListener('abort', () => void store.close(), { once: true })
   try {
     const session = await openSession(parts, store)

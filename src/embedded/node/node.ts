@@ -87,7 +87,7 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
     limits: { indexBytes: settings.indexBytesMax },
     secret: parts.secret,
   })
-  const store = await openStore({ parts, metadata, bookie, syncs, bookieId: group?.id })
+  const store = await openStore({ parts, metadata, bookie, syncs, bookieId: group?.bookieId })
   closers.add(() => store.close())
   bookie.start(store.journal)
   closers.add(() => bookie.close())

@@ -12,6 +12,8 @@ export interface ConnectMetadataOptions extends ClientEnvironment {
   readonly addresses: readonly Address[]
   /** Session time-out asked of the server, which may grant another. Default 10,000. */
   readonly timeoutMs?: number
+  /** The cluster that is meant: servers of another one are passed over. Default: any. */
+  readonly instanceId?: string | undefined
   /** How long `session()` looks for a server before it fails. Default 30,000. */
   readonly connectTimeoutMs?: number
 }

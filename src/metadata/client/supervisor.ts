@@ -44,6 +44,8 @@ export interface ClientEnvironment {
 export interface SupervisorOptions extends ClientEnvironment {
   readonly addresses: readonly Address[]
   readonly timeoutMs: number
+  /** The cluster that is meant. Default: the one that answers first. */
+  readonly instanceId?: string | undefined
   /** How long the first connection may take, over all addresses. */
   readonly connectTimeoutMs: number
 }
@@ -105,7 +107,7 @@ export class Supervisor {
   #password: Uint8Array = new Uint8Array(metadataLimits.passwordBytes)
   #timeoutMs: number
   #lastZxid = 0
-  #instanceId = ''
+  #instanceId: string
   /**
    * When the last message was sent that a server is known to have received; undefined before the
    * first connection.
@@ -115,6 +117,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options
     this.#timeoutMs = options.timeoutMs
+    this.#instanceId = options.instanceId ?? ''
     this.watches = new WatchRegistry(options.logger)
     this.#nextAddress = options.random.below(options.addresses.length)
     this.#establishByMs = options.clock.monotonicMs() + options.connectTimeoutMs

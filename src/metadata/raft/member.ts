@@ -75,8 +75,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   hold.driver = driver
   const last = stored.state.configurations.at(-1)
   if (last) peers.members(idsOf(last))
-  const { identity, founders } = stored
-  return new Member({ options, identity, founders, driver, machine, peers })
+  return new Member({ options, stored, driver, machine, peers })
 }
 
 /** The store as it was left, with this start counted; or an empty one as it begins. */
@@ -101,8 +100,7 @@ const idsOf = ({ configuration }: ConfigurationAt): Set<NodeId> => {
 
 interface MemberParts {
   readonly options: MemberOptions
-  readonly identity: Identity
-  readonly founders: readonly NodeId[]
+  readonly stored: Stored
   readonly driver: RaftDriver
   readonly machine: TreeMachine
   readonly peers: Peers
@@ -112,6 +110,8 @@ export class Member {
   readonly identity: Identity
   /** Who founded the group; empty in one that joined. */
   readonly founders: readonly NodeId[]
+  /** The groups that this one was rescued from. */
+  readonly formerly: readonly string[]
   readonly driver: RaftDriver
   readonly tree: ReplicatedTree
   /** Resolves when it can go on no more: to why. */
@@ -120,10 +120,11 @@ export class Member {
   #closing: Promise<void> | undefined
 
   constructor(parts: MemberParts) {
-    const { driver, machine, options } = parts
+    const { driver, machine, options, stored } = parts
     this.#parts = parts
-    this.identity = parts.identity
-    this.founders = parts.founders
+    this.identity = stored.identity
+    this.founders = stored.founders
+    this.formerly = stored.rescue?.formerly ?? []
     this.driver = driver
     this.failed = driver.failed
     this.tree = new ReplicatedTree({ ...options, driver, machine })

@@ -39,6 +39,11 @@ export class ReplicatedTree implements ServedTree {
     return this.#parts.machine.tree.sessions.list()
   }
 
+  /** Undefined when the session has ended or never was. */
+  sessionEnded(sessionId: bigint): Promise<SessionEnd> | undefined {
+    return this.#parts.machine.tree.sessions.get(sessionId)?.ended
+  }
+
   async openSession(session: { timeoutMs: number; password: Uint8Array }): Promise<bigint> {
     const sessionId = this.#parts.random.bytes(8).readBigUInt64BE() >> 1n
     if (sessionId === 0n) return this.openSession(session)

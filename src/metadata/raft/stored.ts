@@ -8,6 +8,7 @@ import { QuireError } from '../../errors.ts'
 import type { LogChange, LogEntry, ReplicatedTreeStore, TreeBatch } from '../../io/tree-store.ts'
 import { ByteReader, ByteWriter } from '../../wire/bytes.ts'
 import { zxidFact } from '../tree/facts.ts'
+import { emptyConfiguration, membersOf } from './core/configuration.ts'
 import { decodeConfiguration, encodeConfiguration } from './core/configuration-codec.ts'
 import { emptyStore } from './core/types.ts'
 import type {
@@ -31,6 +32,7 @@ const logFacts = {
   cut: 'cut',
   founders: 'founders',
   candidate: 'candidate',
+  rescue: 'rescue',
 }
 /** Facts of the tree: they change with it, and travel with it. */
 const treeFacts = { applied: 'raft/applied', configuration: 'raft/configuration' }
@@ -52,10 +54,19 @@ export interface Candidate {
   readonly token: string
 }
 
+/** That a group was made from what one node of another had left. */
+export interface Rescue {
+  /** The groups that are no more, the last one first. */
+  readonly formerly: readonly string[]
+  /** False: what the old group left in the tree was not fenced yet. */
+  readonly done: boolean
+}
+
 export interface Stored {
   readonly identity: Identity
   /** Who founded the group: empty for one that joined. */
   readonly founders: readonly NodeId[]
+  readonly rescue: Rescue | undefined
   readonly state: StoredState
 }
 
@@ -69,6 +80,11 @@ export interface AppliedAt {
 export async function identityIn(store: ReplicatedTreeStore): Promise<Identity | undefined> {
   const bytes = (await store.logFacts()).get(logFacts.identity)
   return bytes && decodeIdentity(bytes)
+}
+
+/** Undefined: its group was not made by a rescue. */
+export async function rescueIn(store: ReplicatedTreeStore): Promise<Rescue | undefined> {
+  return decodeRescue((await store.logFacts()).get(logFacts.rescue))
 }
 
 /** Undefined in a store that never belonged to a group. Throws where I1 says so. */
@@ -93,7 +109,8 @@ export async function loadStored(store: ReplicatedTreeStore): Promise<Stored | u
   const hardState = decodeHardState(facts.get(logFacts.hard))
   const configurations = [tree.configuration, ...log.configurations]
   const state = { hardState, cut, lastIndex, terms: log.terms, applied, configurations }
-  return { identity, founders: decodeFounders(facts.get(logFacts.founders)), state }
+  const founders = decodeFounders(facts.get(logFacts.founders))
+  return { identity, founders, rescue: decodeRescue(facts.get(logFacts.rescue)), state }
 }
 
 /** How far a tree was applied, and the configuration in force there; undefined: of no group. */
@@ -175,6 +192,38 @@ export async function foundStore(
   await store.append({ entries: [], facts: all })
 }
 
+/**
+ * Makes the store of a node the store of a group of which it is the only voter, behind everything
+ * that it holds: one change, so that a crash leaves the old or the new.
+ */
+export function rescueChange(
+  { identity, state }: Stored,
+  next: { clusterId: string; id: NodeId; formerly: readonly string[] },
+): LogChange {
+  const { clusterId, id, formerly } = next
+  const term = Math.max(state.hardState.term, state.terms.at(-1)?.term ?? state.cut.term) + 1
+  const last = state.configurations.at(-1)?.configuration ?? emptyConfiguration
+  const retired = [...new Set([...last.retired, ...last.outgoing, ...membersOf(last)])].sort()
+  const configuration = { ...emptyConfiguration, voters: [id], retired }
+  const bytes = encodeConfiguration(configuration)
+  const entry: Entry = { index: state.lastIndex + 1, term, type: 'config', bytes }
+  const incarnation = identity.incarnation + 1
+  const facts = new Map(identityChange({ clusterId, id, incarnation }).facts)
+  facts.set(...hardStateFact({ term, vote: undefined, commit: state.hardState.commit }))
+  facts.set(logFacts.founders, encodeConfiguration(configuration))
+  facts.set(...rescueFact({ formerly, done: false }))
+  return { entries: [storedEntry(entry)], facts }
+}
+
+export function rescueFact({ formerly, done }: Rescue): [string, Uint8Array] {
+  const to = new ByteWriter(128)
+    .u8(formatVersion)
+    .u8(done ? 1 : 0)
+    .u32(formerly.length)
+  for (const clusterId of formerly) to.utf8(clusterId)
+  return [logFacts.rescue, to.finish()]
+}
+
 export function identityChange(identity: Identity): LogChange {
   return { entries: [], facts: new Map([[logFacts.identity, encodeIdentity(identity)]]) }
 }
@@ -221,6 +270,14 @@ function decodeIdentity(bytes: Uint8Array): Identity {
 
 function decodeFounders(bytes: Uint8Array | undefined): readonly NodeId[] {
   return bytes === undefined ? [] : decodeConfiguration(bytes).voters
+}
+
+function decodeRescue(bytes: Uint8Array | undefined): Rescue | undefined {
+  if (bytes === undefined) return undefined
+  const from = versioned(bytes)
+  const done = from.u8() === 1
+  const formerly = Array.from({ length: from.u32() }, () => from.utf8())
+  return { formerly, done }
 }
 
 function encodeHardState({ term, vote, commit }: HardState): Buffer {

@@ -16,6 +16,8 @@ export interface AddressBookParts extends InquireParts {
   readonly seeds: readonly Address[]
   /** Whose members are sought. */
   readonly clusterId: () => string | undefined
+  /** Told of the cluster that was made of this one, when that is no more. */
+  readonly rescued: (by: string) => void
   readonly logger: Logger
 }
 
@@ -74,7 +76,9 @@ export class AddressBook implements Addresses {
 
   /** Who answers is there; what is said of others counts only where nothing is known. */
   #learn(said: Introduction, address: Address): void {
-    if (said.clusterId === '' || said.clusterId !== this.#parts.clusterId()) return
+    const clusterId = this.#parts.clusterId()
+    if (clusterId && said.formerly.includes(clusterId)) this.#parts.rescued(said.clusterId)
+    if (said.clusterId === '' || said.clusterId !== clusterId) return
     this.#known.set(said.id, address)
     for (const { id, host, port } of said.members) {
       if (host !== '' && !this.#known.has(id)) this.#known.set(id, { host, port })

@@ -1,18 +1,22 @@
-// Asks a node who it is, and answers when asked: one question on a connection, one answer.
+// Asks a node who it is, or for a change, and answers when asked: one question on a connection, one
+// answer.
 
 import { QuireError } from '../../../errors.ts'
 import { formatAddress } from '../../../io/address.ts'
+import type { Logger } from '../../../io/log.ts'
 import type { Address, Connection, Network } from '../../../io/network.ts'
 import type { Timers } from '../../../io/time.ts'
 import { FrameReader } from '../../../wire/frame-reader.ts'
 import {
-  decodeInquiry,
   decodeIntroduction,
-  encodeInquiry,
+  decodeQuestion,
+  decodeReply,
   encodeIntroduction,
+  encodeQuestion,
+  encodeReply,
   inquiryLimits,
 } from '../../../wire/inquiry-codec.ts'
-import type { Introduction } from '../../../wire/inquiry-codec.ts'
+import type { Introduction, Question, Reply } from '../../../wire/inquiry-codec.ts'
 
 export interface InquireParts {
   readonly network: Network
@@ -20,24 +24,50 @@ export interface InquireParts {
   readonly signal?: AbortSignal | undefined
 }
 
-/** For the connection, and again for the answer. */
-const timeoutMs = 2_000
+/** What asks for something to be done. */
+export type Request = Exclude<Question, { type: 'who' }>
+
+/**
+ * For the connection, and again for the answer. A change is answered when it was applied: a leader
+ * that cannot get it there finds out within its election timeout.
+ */
+const times = { connectMs: 2_000, whoMs: 2_000, requestMs: 10_000 } as const
 
 /**
  * Who is at an address. Fails with QUIRE_CONNECTION_LOST or QUIRE_TIMEOUT, and with QUIRE_BAD_FRAME
  * or QUIRE_UNSUPPORTED when what is there speaks otherwise.
  */
-export async function inquire(parts: InquireParts, address: Address): Promise<Introduction> {
-  const { network, timers, signal } = parts
-  const connection = await network.connect(address, { timeoutMs, signal })
-  const { promise, resolve, reject } = Promise.withResolvers<Introduction>()
+export function inquire(parts: InquireParts, address: Address): Promise<Introduction> {
+  const question = encodeQuestion({ type: 'who' })
+  return ask(parts, address, { question, decode: decodeIntroduction, timeoutMs: times.whoMs })
+}
+
+/** Asks the node at an address for a change. Fails as `inquire`: then it may have happened. */
+export function request(parts: InquireParts, address: Address, asked: Request): Promise<Reply> {
+  const question = encodeQuestion(asked)
+  return ask(parts, address, { question, decode: decodeReply, timeoutMs: times.requestMs })
+}
+
+interface Asked<T> {
+  readonly question: Buffer
+  readonly decode: (payload: Uint8Array) => T
+  readonly timeoutMs: number
+}
+
+async function ask<T>(
+  { network, timers, signal }: InquireParts,
+  address: Address,
+  { question, decode, timeoutMs }: Asked<T>,
+): Promise<T> {
+  const connection = await network.connect(address, { timeoutMs: times.connectMs, signal })
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
   const where = formatAddress(address)
-  const silent = new QuireError('QUIRE_TIMEOUT', `${where} did not say who it is`)
+  const silent = new QuireError('QUIRE_TIMEOUT', `${where} did not answer in time`)
   const timer = timers.after(timeoutMs, () => reject(silent))
   const reader = new FrameReader({ maxFrameBytes: inquiryLimits.answerBytes })
   const take = (bytes: Buffer, start: number, end: number): void => {
     try {
-      resolve(decodeIntroduction(bytes.subarray(start, end)))
+      resolve(decode(bytes.subarray(start, end)))
     } catch (error) {
       reject(error instanceof Error ? error : new Error(String(error)))
     }
@@ -49,10 +79,10 @@ export async function inquire(parts: InquireParts, address: Address): Promise<In
     },
     drain() {},
     close: () => {
-      reject(new QuireError('QUIRE_CONNECTION_LOST', `${where} ended before it said who it is`))
+      reject(new QuireError('QUIRE_CONNECTION_LOST', `${where} ended before it answered`))
     },
   })
-  connection.write(encodeInquiry())
+  connection.write(question)
   try {
     return await promise
   } finally {
@@ -61,41 +91,61 @@ export async function inquire(parts: InquireParts, address: Address): Promise<In
   }
 }
 
+export interface AnswerParts {
+  readonly timers: Timers
+  readonly logger: Logger
+  readonly introduction: () => Introduction
+  readonly request: (asked: Request) => Promise<Reply>
+}
+
 /**
  * Answers whoever asks on a connection, whose first bytes were read already: once, and ends it.
  */
-export function introduce(
-  connection: Connection,
-  firstChunk: Buffer,
-  parts: { timers: Timers; introduction: () => Introduction },
-): void {
+export function answer(connection: Connection, firstChunk: Buffer, parts: AnswerParts): void {
   const reader = new FrameReader({ maxFrameBytes: inquiryLimits.questionBytes })
   // Whoever begins a question and does not end it is not waited for.
-  const timer = parts.timers.after(timeoutMs, () => connection.destroy())
+  const timer = parts.timers.after(times.whoMs, () => connection.destroy())
   let isAsked = false
-  const answer = (bytes: Buffer, start: number, end: number): void => {
+  const take = (bytes: Buffer, start: number, end: number): void => {
     if (isAsked) return
     isAsked = true
     timer.cancel()
-    if (isInquiry(bytes.subarray(start, end))) {
-      connection.write(encodeIntroduction(parts.introduction()))
-    }
-    connection.end()
+    const question = questionIn(bytes.subarray(start, end))
+    if (question === undefined) connection.end()
+    else if (question.type === 'who') reply(connection, encodeIntroduction(parts.introduction()))
+    else void answerRequest(connection, question, parts)
   }
   const data = (chunk: Buffer): void => {
-    if (reader.push(chunk, answer)) connection.destroy()
+    if (reader.push(chunk, take)) connection.destroy()
   }
   connection.start({ data, drain() {}, close: () => timer.cancel() })
   data(firstChunk)
 }
 
-function isInquiry(payload: Buffer): boolean {
+async function answerRequest(
+  connection: Connection,
+  asked: Request,
+  { request, logger }: AnswerParts,
+): Promise<void> {
   try {
-    decodeInquiry(payload)
-    return true
+    reply(connection, encodeReply(await request(asked)))
+  } catch (error) {
+    logger.error({ err: error }, 'a request of an operator could not be answered')
+    connection.destroy()
+  }
+}
+
+function reply(connection: Connection, frame: Buffer): void {
+  connection.write(frame)
+  connection.end()
+}
+
+function questionIn(payload: Buffer): Question | undefined {
+  try {
+    return decodeQuestion(payload)
   } catch (error) {
     if (QuireError.is(error, 'QUIRE_BAD_FRAME') || QuireError.is(error, 'QUIRE_UNSUPPORTED')) {
-      return false
+      return undefined
     }
     throw error
   }

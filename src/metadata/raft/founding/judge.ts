@@ -71,7 +71,8 @@ function beside(member: Introduction, id: string, heard: readonly Heard[]): Verd
   if (member.members.some((each) => each.id === id)) return begin(clusterId, emptyConfiguration)
   return wait(
     `the peers are the cluster ${clusterId}, and this node (${id}) has no data of it: ` +
-      'let it in with "quire add" or "quire replace" on one of them',
+      'let it in with "quire add HOST:PORT", or with "quire replace OLD --with HOST:PORT" in the ' +
+      'place of a node that is dead, where HOST:PORT is this one',
   )
 }
 

@@ -9,8 +9,10 @@ const rows = readFileSync(join(root, 'docs/raft.md'), 'utf8')
   .map((line) => /^\| (\d+) \| [^|]+ \| ([^|]+) \|$/.exec(line))
   .filter((row) => row !== null)
 
-const tests = readdirSync(import.meta.dirname)
-  .map((name) => readFileSync(join(import.meta.dirname, name), 'utf8'))
+const folders = ['test/unit/metadata/raft', 'test/unit/embedded'].map((each) => join(root, each))
+const tests = folders
+  .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+  .map((path) => readFileSync(path, 'utf8'))
   .flatMap((text) => [...text.matchAll(/'(F3\.(\d+) [^'\n]+)'/g)])
 
 t.test('every item has a row', async (t) => {

@@ -1,0 +1,287 @@
+// Adding, removing and replacing nodes of a cluster, in the simulated world: what is done is done
+// whole, what is refused leaves what it found, and who dies in the middle changes nothing of that.
+import t from 'tap'
+import {
+  addNode,
+  removeNode,
+  replaceNode,
+  transferLeadership,
+  type MembershipParts,
+  type Step,
+} from '../../../src/embedded/operations/membership.ts'
+import { lookAround, type View } from '../../../src/embedded/operations/view.ts'
+import { QuireError } from '../../../src/errors.ts'
+import { clusterPort, SimulatedCluster } from '../../../src/simulation/index.ts'
+import { names, Scene } from '../../support/group-scene.ts'
+import { quiet } from '../../support/quiet.ts'
+
+t.setTimeout(240_000)
+
+class Operations extends Scene {
+  /** As from a machine of its own. */
+  with(progress?: (step: Step) => void): MembershipParts {
+    return { ...this.parts, seeds: names.map((name) => this.address(name)), progress }
+  }
+
+  view(): Promise<View> {
+    const { seeds, ...parts } = this.with()
+    return this.world.settle(lookAround(parts, seeds))
+  }
+
+  async configuration() {
+    await this.until('a leader', async () => (await this.view()).leader?.status.ready === true)
+    const { leader } = await this.view()
+    if (!leader) throw new Error('there is one')
+    return leader.status.configuration
+  }
+
+  async refusal(work: Promise<unknown>): Promise<string> {
+    const outcome = await this.world.settle(
+      work.then(
+        () => 'done',
+        (error: unknown) => error,
+      ),
+    )
+    if (QuireError.is(outcome, 'QUIRE_CHANGE_REFUSED')) return String(outcome.facts['reason'])
+    return outcome instanceof Error ? outcome.message : String(outcome)
+  }
+
+  /** A node that waits to be let in. */
+  async waiting(name: string): Promise<SimulatedCluster> {
+    const spare = this.spare(name)
+    await this.until(`${name} waits`, async () => (await this.ask(name)) !== undefined)
+    return spare
+  }
+
+  nameOf(id: string | undefined): string {
+    return names.find((name) => this.cluster.operator(name).node?.id === id) ?? ''
+  }
+}
+
+async function started(seed: string): Promise<Operations> {
+  const scene = new Operations(seed)
+  scene.start()
+  await scene.ready()
+  return scene
+}
+
+t.test('a node that waits is let in, as one operation, with progress', async (t) => {
+  const scene = await started(t.name)
+  const { world } = scene
+  const spare = await scene.waiting('d')
+  const steps: Step['type'][] = []
+  const progress = ({ type }: Step): void => void steps.push(type)
+  const added = await world.settle(addNode(scene.with(progress), scene.address('d')))
+  const { voters, learners } = await scene.configuration()
+  t.ok(voters.includes(added.id))
+  t.equal(voters.length, 4)
+  t.same(learners, [])
+  t.equal(steps[0], 'learner')
+  t.ok(steps.includes('catching-up'))
+  t.equal(steps.at(-1), 'voter')
+  await scene.until('it serves', () => spare.operator('d').node !== undefined)
+  t.equal(spare.operator('d').node?.id, added.id, 'under the id that it waited with')
+  const again = await world.settle(addNode(scene.with(), scene.address('d')))
+  t.equal(again.id, added.id, 'asked for twice it is done once')
+})
+
+t.test('with a node missing a fourth is not let in, and nothing has changed', async (t) => {
+  const scene = await started(t.name)
+  await scene.waiting('d')
+  const leader = scene.nameOf((await scene.view()).leader?.said.id)
+  const dead = names.find((name) => name !== leader) ?? 'a'
+  const before = await scene.configuration()
+  scene.cluster.operator(dead).stop()
+  await scene.world.run(5000)
+  t.equal(await scene.refusal(addNode(scene.with(), scene.address('d'))), 'quorum-at-risk')
+  t.same(await scene.configuration(), before)
+})
+
+t.test('who is nobody, or of another cluster, is not let in', async (t) => {
+  const scene = await started(t.name)
+  const { world } = scene
+  const peers = [`d:${clusterPort}`]
+  const other = new SimulatedCluster({ world, nodes: ['d'], logger: () => quiet, open: { peers } })
+  other.operator('d').start()
+  await scene.until('another cluster', () => other.operator('d').node !== undefined)
+  const before = await scene.configuration()
+  t.equal(await scene.refusal(addNode(scene.with(), scene.address('d'))), 'other-cluster')
+  t.match(await scene.refusal(addNode(scene.with(), scene.address('z'))), /z:3181|refuse|connect/)
+  t.equal(await scene.refusal(removeNode(scene.with(), { node: 'nobody' })), 'unknown-member')
+  t.equal(await scene.refusal(transferLeadership(scene.with(), 'nobody')), 'unknown-member')
+  t.same(await scene.configuration(), before)
+})
+
+t.test('a node that is removed stops with a sentence, and its id never comes back', async (t) => {
+  const scene = await started(t.name)
+  const { world } = scene
+  for (const isLeader of [false, true]) {
+    const leader = scene.nameOf((await scene.view()).leader?.said.id)
+    const name =
+      names.find((each) => (each === leader) === isLeader && scene.cluster.operator(each).node) ??
+      ''
+    const operator = scene.cluster.operator(name)
+    const id = operator.node?.id ?? ''
+    const removed = await world.settle(removeNode(scene.with(), { node: id, force: isLeader }))
+    t.equal(removed.id, id)
+    await scene.until(`${name} stops`, () => operator.refusals.length > 0)
+    t.match(operator.refusals.at(-1)?.error, {
+      code: 'QUIRE_IDENTITY_MISMATCH',
+      message: /was removed from its cluster, and its id never comes back/,
+    })
+    operator.stop()
+    const { voters, retired } = await scene.configuration()
+    t.notOk(voters.includes(id), isLeader ? 'the leader' : 'a follower')
+    t.ok(retired.includes(id))
+    if (isLeader) continue
+    const refusals = operator.refusals.length
+    operator.start()
+    await world.run(10_000)
+    t.ok(operator.refusals.length >= refusals)
+    t.notOk((await scene.configuration()).voters.includes(id))
+    t.equal(await scene.refusal(addNode(scene.with(), scene.address(name))), 'bad-change')
+    operator.stop()
+    scene.wipe(name)
+    operator.start()
+    await scene.until('it waits', async () => (await scene.ask(name))?.clusterId === '')
+    const added = await world.settle(addNode(scene.with(), scene.address(name)))
+    t.not(added.id, id, 'with an empty disk it is another one')
+    await scene.until('it serves', () => operator.node !== undefined)
+  }
+})
+
+t.test('no removal leaves too few nodes, or a ledger with too few copies', async (t) => {
+  const scene = await started(t.name)
+  const [first] = await scene.ready()
+  if (!first) throw new Error('there is one')
+  await scene.append(first, 'three copies')
+  const leader = scene.nameOf((await scene.view()).leader?.said.id)
+  const [dead = '', other = ''] = names.filter((name) => name !== leader)
+  const id = scene.cluster.operator(other).node?.id ?? ''
+  scene.cluster.operator(dead).stop()
+  await scene.world.run(10_000)
+  const before = await scene.configuration()
+  const refused = await scene.refusal(removeNode(scene.with(), { node: id }))
+  t.equal(refused, 'ledgers-at-risk')
+  const forced = await scene.refusal(removeNode(scene.with(), { node: id, force: true }))
+  t.equal(forced, 'quorum-at-risk')
+  t.same(await scene.configuration(), before, 'nothing was changed')
+})
+
+t.test('what the metadata knows of a node goes when nothing names it, and only then', async (t) => {
+  const scene = await started(t.name)
+  const { world } = scene
+  const [first] = await scene.ready()
+  if (!first) throw new Error('there is one')
+  await scene.append(first, 'names all three')
+  const leader = scene.nameOf((await scene.view()).leader?.said.id)
+  const name = names.find((each) => each !== leader) ?? ''
+  const id = scene.cluster.operator(name).node?.id ?? ''
+  const named = await scene.refusal(removeNode(scene.with(), { node: id, forget: true }))
+  t.equal(named, 'ledgers-name-it')
+  t.ok((await scene.configuration()).voters.includes(id), 'and it is still a member')
+  const node = scene.cluster.operator(leader).node
+  const emptied = async (): Promise<void> => {
+    for await (const ledgerId of node?.ledgers.list() ?? []) await node?.ledgers.delete(ledgerId)
+  }
+  await world.settle(emptied())
+  const removed = await world.settle(removeNode(scene.with(), { node: id, forget: true }))
+  t.equal(removed.forgotten, true)
+  t.equal(removed.lacking.count, 0)
+})
+
+t.test(
+  'a dead node is replaced by one that waits, and ledgers that lack a copy named',
+  async (t) => {
+    const scene = await started(t.name)
+    const { world } = scene
+    const [first] = await scene.ready()
+    if (!first) throw new Error('there is one')
+    await scene.append(first, 'on all three')
+    const leader = scene.nameOf((await scene.view()).leader?.said.id)
+    const name = names.find((each) => each !== leader) ?? ''
+    const old = scene.cluster.operator(name).node?.id ?? ''
+    const alive = await scene.refusal(
+      replaceNode(scene.with(), { old, address: scene.address('d') }),
+    )
+    t.match(alive, /connect|refuse|d:3181/, 'nobody waits there')
+    scene.wipe(name)
+    await scene.until('it waits', async () => (await scene.ask(name))?.clusterId === '')
+    await world.run(5000)
+    const address = scene.address(name)
+    const replaced = await world.settle(replaceNode(scene.with(), { old: `${name}:3181`, address }))
+    t.equal(replaced.old, old, 'named by its address, which is that of the new one too')
+    t.ok(replaced.lacking.count > 0)
+    t.equal(replaced.lacking.atRisk, 0, 'each has its copies on the other two')
+    const { voters, retired } = await scene.configuration()
+    t.ok(voters.includes(replaced.id))
+    t.ok(retired.includes(old))
+    t.equal(voters.length, 3)
+    await scene.until('it serves', () => scene.cluster.operator(name).node?.id === replaced.id)
+    const again = await world.settle(replaceNode(scene.with(), { old, address }))
+    t.equal(again.id, replaced.id, 'asked for twice it is done once')
+    const node = scene.cluster.operator(leader).node
+    if (!node) throw new Error('it runs')
+    t.equal(await scene.append(node, 'goes on'), 1)
+  },
+)
+
+t.test('a node that runs is not replaced', async (t) => {
+  const scene = await started(t.name)
+  await scene.waiting('d')
+  const old = scene.cluster.operator('b').node?.id ?? ''
+  const before = await scene.configuration()
+  const address = scene.address('d')
+  t.equal(await scene.refusal(replaceNode(scene.with(), { old, address })), 'still-runs')
+  t.same(await scene.configuration(), before)
+})
+
+t.test('F3.66 leaders that die while a node is replaced lose nothing of it', async (t) => {
+  for (let seed = 1; seed <= 3; seed++) {
+    const scene = await started(`${t.name} ${seed}`)
+    const { world } = scene
+    const choose = (count: number) => world.scheduler.choose(count, 'test.replace')
+    const leader = scene.nameOf((await scene.view()).leader?.said.id)
+    const name = names.find((each) => each !== leader) ?? ''
+    const old = scene.cluster.operator(name).node?.id ?? ''
+    scene.wipe(name)
+    await scene.until('it waits', async () => (await scene.ask(name))?.clusterId === '')
+    const address = scene.address(name)
+    const outcome: { done?: boolean } = {}
+    const replace = async (): Promise<void> => {
+      for (;;) {
+        try {
+          await replaceNode(scene.with(), { old, address })
+          outcome.done = true
+          return
+        } catch (error) {
+          // The operator who is told so repeats the command.
+          if (!QuireError.is(error)) throw error
+          await world.pass(500)
+        }
+      }
+    }
+    void replace()
+    for (let kills = 0; kills < 3 && outcome.done !== true; kills++) {
+      await world.run(choose(2500))
+      const view = await scene.view().catch(() => undefined)
+      const now = scene.nameOf(view?.leader?.said.id) || (names[choose(3)] ?? 'a')
+      if (choose(2) === 0) scene.cluster.operator(now).kill()
+      else scene.cluster.operator(now).cutPower('none')
+    }
+    await scene.until('it is replaced', () => outcome.done === true, 120_000)
+    const { voters, outgoing, learners } = await scene.configuration()
+    t.equal(voters.length, 3, `seed ${seed}`)
+    t.same([outgoing, learners], [[], []], `seed ${seed}: nothing is left half done`)
+    t.notOk(voters.includes(old))
+    await scene.ready()
+  }
+})
+
+t.test('leadership is handed to a member that is named', async (t) => {
+  const scene = await started(t.name)
+  const leader = scene.nameOf((await scene.view()).leader?.said.id)
+  const name = names.find((each) => each !== leader) ?? ''
+  await scene.world.settle(transferLeadership(scene.with(), `${name}:3181`))
+  t.equal(scene.nameOf((await scene.view()).leader?.said.id), name)
+})
