@@ -3,12 +3,14 @@
 // the node's program runs as a thread of its process, with messages that are delayed and cut.
 
 import { messageOf } from '../errors.ts'
+import { parseAddress } from '../embedded/address.ts'
 import type { Client } from '../embedded/client.ts'
 import { connectWith } from '../embedded/connect.ts'
 import { run } from '../embedded/node-thread.ts'
 import { openWith, type Node } from '../embedded/open.ts'
 import type { ConnectOptions, OpenOptions } from '../embedded/options.ts'
 import type { Io } from '../io/io.ts'
+import type { Address } from '../io/network.ts'
 import type { Logger } from '../io/log.ts'
 import { createSimulatedIo } from './io.ts'
 import type { CrashMode } from './crash.ts'
@@ -79,6 +81,16 @@ export class SimulatedCluster {
   /** Never a node that has the only copy of the metadata. */
   get victims(): Operator[] {
     return this.#founders.length > 1 ? this.operators : this.operators.slice(1)
+  }
+
+  /** Nodes that replicate the metadata. */
+  get keepers(): readonly string[] {
+    return this.#founders.length > 1 ? this.nodes.slice(0, this.#founders.length) : []
+  }
+
+  /** Where the metadata is. */
+  get addresses(): readonly Address[] {
+    return this.#founders.map(parseAddress)
   }
 
   /** A client on a machine of its own. Whatever ran there must have been killed. */

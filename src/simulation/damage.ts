@@ -1,14 +1,15 @@
-// Damage to what a disk holds, and an account of it. One disk of a world is hit, never that of the
-// metadata: of no entry with an ack quorum of two are all copies damaged. Whatever is hit, the node
-// can tell (another record, the superblock or the metadata proves that something was there), so
-// that it must not deny what it lost; but for `forgotten tail`, which no single node can notice and
-// which happens only where enough others hold what is forgotten.
+// Damage to what a disk holds, and an account of it. One disk of a world is hit, never what it has
+// of the metadata: of no entry with an ack quorum of two are all copies damaged. Whatever is hit,
+// the node can tell (another record, the superblock or the metadata proves that something was
+// there), so that it must not deny what it lost; but for `forgotten tail`, which no single node can
+// notice and which happens only where enough others hold what is forgotten. A disk that is wiped
+// whole is that of somebody else afterwards.
 
 import { QuireError, type ErrorCode } from '../errors.ts'
 import type { Operator } from './cluster.ts'
 import { sectorBytes } from './content.ts'
 import { afterPowerLoss } from './crash.ts'
-import type { Disk } from './disk.ts'
+import { Disk } from './disk.ts'
 import {
   durableBytes,
   journalOn,
@@ -32,6 +33,7 @@ export const damageKinds = [
   'empty mount',
   'restored image',
   'forgotten tail',
+  'wiped disk',
 ] as const
 
 export type DamageKind = (typeof damageKinds)[number]
@@ -46,6 +48,11 @@ export interface DamageOptions {
    * Whether the victim may forget records without being able to notice. Default: never.
    */
   readonly mayForget?: ((records: readonly StoredRecord[]) => boolean) | undefined
+  /**
+   * The victim replicates the metadata: no older image is put back, since nothing could tell that
+   * its votes are old ones; but the whole disk may be wiped. Default false.
+   */
+  readonly isKeeper?: boolean
 }
 
 /** What a start that meets the damage may be refused with; none: it must start. */
@@ -63,6 +70,7 @@ const refusals: Readonly<Record<DamageKind, readonly ErrorCode[]>> = {
   'empty mount': ['QUIRE_IDENTITY_UNKNOWN'],
   'restored image': ['QUIRE_STALE_DISK'],
   'forgotten tail': [],
+  'wiped disk': [],
 }
 
 /** What a read that was misdirected may make a start say, once. */
@@ -79,6 +87,7 @@ const ofWholeFiles: ReadonlySet<DamageKind> = new Set([
   'damaged superblock',
   'empty mount',
   'restored image',
+  'wiped disk',
 ])
 
 type Hit = (journal: StoredJournal) => readonly StoredRecord[] | undefined
@@ -119,8 +128,12 @@ export class Damage {
     return machine === this.victim ? this.#forgotten.get(`${ledgerId}/${entryId}`) : undefined
   }
 
-  /** Whether damage explains that starts of the machine are refused with this error, for good. */
+  /**
+   * Whether damage explains that starts of the machine are refused with this error, for good; or
+   * that it waits to be let in, without an error.
+   */
   explains(machine: string, error: unknown): boolean {
+    if (machine === this.victim && this.counts.has('wiped disk')) return true
     if (machine !== this.victim || !QuireError.is(error)) return false
     return [...this.counts.keys()].some((kind) => refusals[kind].includes(error.code))
   }
@@ -251,6 +264,13 @@ export class Damage {
         return records
       },
       'restored image': (journal: StoredJournal) => this.#restore(journal),
+      'wiped disk': () => {
+        if (this.#options.isKeeper !== true) return undefined
+        this.#options.victim.cutPower('none')
+        const records = allRecords(journalOn(this.#disk))
+        this.#node.disk = new Disk(this.#disk.options)
+        return records
+      },
       'forgotten tail': () => {
         this.#options.victim.cutPower('none')
         const tail = journalOn(this.#disk)?.batches.find(({ isProven }) => !isProven)
@@ -269,6 +289,7 @@ export class Damage {
     const incarnation = journal.superblocks[0]?.block.incarnation ?? 0
     const { victim } = this.#options
     const image = this.#image
+    if (this.#options.isKeeper === true) return undefined
     if (image === undefined) {
       const disk = afterPowerLoss(this.#disk, 'none', () => 0)
       this.#image = { disk, incarnation }

@@ -9,7 +9,10 @@ export interface EndingParts {
   readonly world: World
   readonly cluster: SimulatedCluster
   readonly report: Report
-  /** Whether a node may stay down that was refused a start for this. Default: none may. */
+  /**
+   * Whether a node may stay down that was refused a start for this; without an error, that waits to
+   * be let in. Default: none may.
+   */
   readonly mayStayDown?: ((name: string, error: unknown) => boolean) | undefined
 }
 
@@ -42,7 +45,8 @@ export async function allStarted(parts: EndingParts): Promise<boolean> {
   const endMs = sinceMs + startMs
   const isExcused = ({ name, refusals }: Operator): boolean => {
     const last = refusals.at(-1)
-    return last !== undefined && last.timeMs >= sinceMs && mayStayDown?.(name, last.error) === true
+    const error = last !== undefined && last.timeMs >= sinceMs ? last.error : undefined
+    return mayStayDown?.(name, error) === true
   }
   const down = () =>
     cluster.operators.filter((operator) => operator.node === undefined && !isExcused(operator))

@@ -19,8 +19,10 @@ export interface Troubled {
   readonly nodes: readonly string[]
   readonly operators: readonly Kept[]
   operator(name: string): Kept
-  /** Those of which one disk may be damaged; by default none. */
+  /** Those of which one disk may be damaged, or one may stay away; by default none. */
   readonly victims?: readonly Operator[]
+  /** Those that replicate the metadata. */
+  readonly keepers?: readonly string[]
 }
 
 export interface NemesisOptions {
@@ -152,8 +154,9 @@ export class Nemesis {
   }
 
   /**
-   * All is whole again but for one node that stays dead or cut off, never the first: what needs no
-   * more than the others must go on. Its name; undefined where none stays away.
+   * All is whole again but for one node that stays dead or cut off, never one that alone has the
+   * metadata: what needs no more than the others must go on. Its name; undefined where none stays
+   * away.
    */
   healCore(): string | undefined {
     this.heal()
@@ -161,7 +164,8 @@ export class Nemesis {
     const { cables } = this.#world
     this.#label = 'core'
     if (this.#choose(4) === 0) return undefined
-    const away = this.damage?.victim ?? this.#pick(cluster.nodes.slice(1))
+    const able = cluster.victims?.map(({ name }) => name) ?? cluster.nodes.slice(1)
+    const away = this.damage?.victim ?? this.#pick(able)
     const isDead = this.#choose(2) === 0
     const text = () => (isDead ? 'stays dead' : 'stays cut off')
     this.#world.scheduler.tell(text, { machine: away })
@@ -205,7 +209,8 @@ export class Nemesis {
     const { cluster, mayForget } = this.#options
     const victim = this.#pick(cluster.victims ?? [])
     const may = mayForget && ((records: readonly StoredRecord[]) => mayForget(victim.name, records))
-    return new Damage({ world: this.#world, victim, mayForget: may })
+    const isKeeper = cluster.keepers?.includes(victim.name) === true
+    return new Damage({ world: this.#world, victim, mayForget: may, isKeeper })
   }
 
   #ofProcesses(): Record<FaultOfProcess, () => void> {

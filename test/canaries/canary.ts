@@ -7,7 +7,7 @@ export type Edit = readonly [from: string, to: string]
 
 export type Runs = Pick<
   RunOptions,
-  'areas' | 'clients' | 'everyMs' | 'faultMs' | 'kinds' | 'nodes' | 'patience'
+  'areas' | 'clients' | 'everyMs' | 'faultMs' | 'founders' | 'kinds' | 'nodes' | 'patience'
 >
 
 export interface Canary {
@@ -31,6 +31,9 @@ export interface ToCome {
   readonly what: string
   readonly bringer: string
 }
+
+/** Where nothing is said of it, the metadata is with one node: most mistakes are of other parts. */
+export const runsOf = ({ runs }: Pick<Canary, 'runs'>): Runs => ({ founders: 1, ...runs })
 
 /** The source with the mistake. */
 export function mutate(source: string, edits: readonly Edit[], name: string): string {

@@ -38,11 +38,6 @@ export const toCome: readonly ToCome[] = [
   { id: '29', what: 'a tombstone is dropped early', bringer: 'tombstones with compaction' },
   { id: '30', what: 'the cookie is stamped before limbo is entered', bringer: 'limbo' },
   {
-    id: '40',
-    what: 'a node whose disk was wiped comes back under its id',
-    bringer: 'groups that nodes found by themselves',
-  },
-  {
     id: '48',
     what: 'a probe is believed while the ensemble changes',
     bringer: 'reads by fence probes',

@@ -16,9 +16,9 @@ export const planted: readonly Canary[] = [
     id: 'module state',
     what: 'what an earlier node of the process left',
     edits: {
-      'embedded/node/identity.ts': [
-        ['export class Identity {', 'let made = 0\n\nexport class Identity {'],
-        ["this.#io.random.bytes(8).toString('hex')", "String(++made).padStart(16, '0')"],
+      'embedded/node/bookie-id.ts': [
+        ['export function newBookieId(', 'let made = 0\n\nexport function newBookieId('],
+        ["random.bytes(8).toString('hex')", "String(++made).padStart(16, '0')"],
       ],
     },
   },

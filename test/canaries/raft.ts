@@ -146,4 +146,19 @@ export const raftCanaries: readonly Canary[] = [
       ],
     },
   },
+  {
+    id: '40',
+    what: 'a node whose disk was wiped comes back under its id',
+    runs: { founders: 3, faultMs: 5000, kinds: ['wiped disk', 'kill', 'power cut'] },
+    seed: 1,
+    edits: {
+      'embedded/node/group.ts': [
+        [
+          'const own = { id: this.#own.id, token: this.#token }',
+          `this.#own = { ...this.#own, id: \`quire-\${address.host}\` }
+    const own = { id: this.#own.id, token: this.#token }`,
+        ],
+      ],
+    },
+  },
 ]

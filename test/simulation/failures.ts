@@ -9,8 +9,8 @@ import { areas } from './tasks.ts'
 
 /** What of a plan the run takes. */
 export function optionsOf({ sizes, words, ...plan }: Plan): RunOptions {
-  const { faultMs, clients, everyMs, restMs, nodes } = sizes
-  return { ...plan, faultMs, clients, everyMs, restMs, nodes, ...told(words) }
+  const { faultMs, clients, everyMs, restMs, nodes, founders } = sizes
+  return { ...plan, faultMs, clients, everyMs, restMs, nodes, founders, ...told(words) }
 }
 
 function told(words: Plan['words'] = {}): Pick<RunOptions, 'areas' | 'patience'> {

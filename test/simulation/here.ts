@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { readReplay, type Plan } from '../../src/simulation/index.ts'
-import type { Canary } from '../canaries/canary.ts'
+import { runsOf, type Canary } from '../canaries/canary.ts'
 import { vague } from '../../src/simulation/report.ts'
 import { optionsOf, pictureOf, save, smaller } from './failures.ts'
 import { runWhole, type RunResult } from './run.ts'
@@ -37,7 +37,7 @@ export async function oneByOne(seeds: Seeds, how: How): Promise<boolean> {
     for (let time = 0; time < times; time += 1) {
       const { trace, canary } = how
       const { result, plan } = await runWhole({
-        ...canary?.runs,
+        ...(canary && runsOf(canary)),
         ...(faultMs !== undefined && { faultMs }),
         isLong,
         seed,

@@ -1,6 +1,9 @@
-// Listens at the store of a metadata tree: what is committed, and what is there.
+// Listens at the stores of a metadata tree: what is committed, and what is there. Of a tree that a
+// group replicates, what counts is the first store that applies an entry of the log: the others come
+// to the same later, or the checkers of the group say so.
 
 import type { ReplicatedTreeStore, TreeBatch, TreeStores } from '../../src/io/index.ts'
+import { appliedBy } from '../../src/metadata/raft/stored.ts'
 import type { MetadataChecker } from './checkers/metadata.ts'
 
 export function observedTrees(trees: TreeStores, checker: MetadataChecker): TreeStores {
@@ -15,21 +18,34 @@ function observedTree(store: ReplicatedTreeStore, checker: MetadataChecker): Rep
     for (const row of batch.put) checker.saw(row)
     for (const path of batch.remove) checker.removed(path)
   }
+  let isReplicated = false
   return {
-    // A commit can be read before whoever made it is told.
+    // A commit can be read before whoever made it is told; in a group only what is known to be made.
     async get(paths) {
       const rows = await store.get(paths)
-      for (const row of rows) if (row) checker.saw(row)
+      for (const row of rows) if (row && !isReplicated) checker.saw(row)
       return rows
     },
     commit: (batch) => watched(batch, () => store.commit(batch)),
-    apply: (batch) => watched(batch, () => store.apply(batch)),
+    async apply(batch) {
+      isReplicated = true
+      const { index = 0 } = appliedBy(batch) ?? {}
+      if (index <= checker.appliedIndex) return store.apply(batch)
+      await watched(batch, async () => {
+        await store.apply(batch)
+        checker.appliedIndex = Math.max(checker.appliedIndex, index)
+      })
+    },
     children: (path) => store.children(path),
     ownedBy: (session) => store.ownedBy(session),
     expirable: () => store.expirable(),
     facts: (prefix) => store.facts(prefix),
     append: (change) => store.append(change),
-    logFacts: () => store.logFacts(),
+    logFacts: async () => {
+      const facts = await store.logFacts()
+      isReplicated ||= facts.has('identity')
+      return facts
+    },
     logRange: () => store.logRange(),
     entries: (range) => store.entries(range),
     image: (chunkBytes) => store.image(chunkBytes),

@@ -81,7 +81,7 @@ class Conversation {
   heard(chunk: Buffer): void {
     if (this.#isBookie === false) return
     this.#requests.push(chunk, (bytes, start, end) => {
-      this.#isBookie ??= bytes.toString('latin1', start, start + 4) !== 'QRM1'
+      this.#isBookie ??= !/^QR[A-Z]1$/.test(bytes.toString('latin1', start, start + 4))
       if (this.#isBookie) this.#requested(bytes, start, end)
     })
   }

@@ -30,6 +30,8 @@ import type { Unknowns } from './sometimes.ts'
 import { useRegisters } from './registers.ts'
 import { verify } from './verify.ts'
 import { areas, tasks, type Area } from './tasks.ts'
+import { watched } from './raft/observer.ts'
+import { RaftOracle } from './raft/oracle.ts'
 import { quorumsFor } from './workload.ts'
 
 export interface RunOptions {
@@ -51,6 +53,8 @@ export interface RunOptions {
   readonly restMs?: number | undefined
   /** Default: by the seed, 3 to 5. */
   readonly nodes?: number | undefined
+  /** How many of them keep the metadata together. Default: by the seed, one alone or three. */
+  readonly founders?: number | undefined
   /** How soon clients give up on bookies. Default: by the seed. */
   readonly patience?: Patience | undefined
   /** What clients do. Default: by the seed, everything or one area alone. */
@@ -115,6 +119,7 @@ class Run {
   readonly cluster: SimulatedCluster
   readonly checkers: Checkers
   readonly #clones: CrashClones
+  readonly #oracle: RaftOracle
   readonly #options: RunOptions
   readonly #lives: Life[] = []
   readonly #hosts: Host[]
@@ -135,13 +140,15 @@ class Run {
     this.checkers = isHeard ? heard(checkers, this.world) : checkers
     this.#clones = new CrashClones(this.world, this.report)
     const promised = (bookie: string) => this.#promised(bookie)
+    this.#oracle = new RaftOracle(this.report)
     const parts = { ...this.checkers, promised, now: () => scheduler.events }
     this.#settings = patience[options.patience ?? patiences[choose(this.world, 3)] ?? 'usual']
     this.cluster = new SimulatedCluster({
       world: this.world,
       nodes: machines.slice(0, options.nodes ?? [3, 3, 4, 5][choose(this.world, 4)]),
+      founders: options.founders ?? [1, 3][this.world.scheduler.choose(2, 'settings.founders')],
       logger: (machine) => this.#logger(machine),
-      wrapNodeIo: (io, machine) => observed(io, machine, parts),
+      wrapNodeIo: (io, machine) => watched(observed(io, machine, parts), { oracle: this.#oracle }),
       open: {
         ...this.#settings,
         segmentBytes: [65_536, 262_144][choose(this.world, 2)] ?? 0,
@@ -169,7 +176,7 @@ class Run {
 
   /** What it takes to do the same again, as far as it went. */
   get plan(): Plan {
-    const { seed, kinds, faults, nodes, areas: areasTold, patience: told } = this.#options
+    const { seed, kinds, faults, nodes, founders, areas: areasTold, patience: told } = this.#options
     const { choices } = this.world.scheduler
     const { everyMs, ...pace } = this.#pace
     const clients = this.#hosts.length
@@ -178,6 +185,7 @@ class Run {
       clients,
       ...(everyMs !== undefined && { everyMs }),
       ...(nodes !== undefined && { nodes }),
+      ...(founders !== undefined && { founders }),
     }
     const words = { ...(areasTold && { areas: areasTold }), ...(told && { patience: [told] }) }
     return { seed, sizes, words, kinds, faults, choices }
@@ -278,7 +286,7 @@ class Run {
   /** Sessions on the tree itself, for a process. */
   metadataOf(machine: string, io: Io): MetadataStore {
     const { sessionTimeoutMs: timeoutMs = 10_000 } = this.#settings
-    const addresses = [{ host: this.cluster.nodes[0] ?? '', port: 3181 }]
+    const { addresses } = this.cluster
     return connectMetadata({ ...io, logger: this.#logger(machine), addresses, timeoutMs })
   }
 

@@ -78,7 +78,14 @@ export interface AppliedAt {
 
 /** Whose a store is; undefined: it never belonged to a group. */
 export async function identityIn(store: ReplicatedTreeStore): Promise<Identity | undefined> {
-  const bytes = (await store.logFacts()).get(logFacts.identity)
+  return identityOf(await store.logFacts())
+}
+
+/** The same from the facts beside the log, or from a change of them. */
+export function identityOf(
+  facts: ReadonlyMap<string, Uint8Array | undefined>,
+): Identity | undefined {
+  const bytes = facts.get(logFacts.identity)
   return bytes && decodeIdentity(bytes)
 }
 

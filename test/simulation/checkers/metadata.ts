@@ -62,6 +62,8 @@ export class MetadataChecker {
   readonly #machines = new Map<string, string>()
   /** Ledgers whose deletion was, or is being, committed. */
   readonly #leaving = new Set<bigint>()
+  /** Of the log of a group that replicates the metadata: up to here everything was seen. */
+  appliedIndex: number = 0
 
   constructor(parts: MetadataParts) {
     this.#parts = parts

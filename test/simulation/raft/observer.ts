@@ -13,42 +13,50 @@ import type {
   TreeStores,
 } from '../../../src/io/index.ts'
 import { decodeMessage } from '../../../src/metadata/raft/message-codec.ts'
-import { appliedBy, appliedIn } from '../../../src/metadata/raft/stored.ts'
+import { appliedBy, appliedIn, identityIn, identityOf } from '../../../src/metadata/raft/stored.ts'
+import { authenticationMagic } from '../../../src/wire/authentication.ts'
 import { FrameReader } from '../../../src/wire/frame-reader.ts'
-import { decodePeerFrame, decodePeerHello, peerSeed } from '../../../src/wire/peer-frames.ts'
+import {
+  decodePeerFrame,
+  decodePeerHello,
+  peerMagic,
+  peerSeed,
+} from '../../../src/wire/peer-frames.ts'
 import type { RaftOracle } from './oracle.ts'
 
 export interface Watch {
   readonly oracle: RaftOracle
   /** Is given each member's store. */
-  readonly opened: (store: ReplicatedTreeStore) => void
+  readonly opened?: (store: ReplicatedTreeStore) => void
   /** May send a message again, whenever it likes. */
-  readonly repeat: (again: () => void) => void
+  readonly repeat?: (again: () => void) => void
 }
 
-export function watched(io: Io, member: () => string, { oracle, opened, repeat }: Watch): Io {
+export function watched(io: Io, watch: Watch): Io {
+  const { oracle, opened } = watch
   const trees: TreeStores = {
     async open(path) {
       const store = await io.trees.open(path)
-      await tell(store, member(), oracle)
-      opened(store)
-      return new WatchedStore(store, member(), oracle)
+      await tell(store, oracle)
+      opened?.(store)
+      return new WatchedStore(store, (await identityIn(store))?.id, oracle)
     },
   }
   const network: Network = {
     listen: (address, accept) => io.network.listen(address, accept),
     async connect(address, options) {
       const connection = await io.network.connect(address, options)
-      return new WatchedConnection(connection, { oracle, repeat })
+      return new WatchedConnection(connection, watch)
     },
   }
   return { ...io, trees, network }
 }
 
 /** What is on the disk at a start; of a damaged log nothing. */
-async function tell(store: ReplicatedTreeStore, member: string, oracle: RaftOracle): Promise<void> {
+async function tell(store: ReplicatedTreeStore, oracle: RaftOracle): Promise<void> {
   const facts = await store.logFacts()
-  if (!facts.has('identity')) return
+  const member = identityOf(facts)?.id
+  if (member === undefined) return
   const range = await store.logRange()
   const applied = (await appliedIn(store))?.at.index ?? 0
   const { first, last } = range ?? { first: applied + 1, last: applied }
@@ -67,11 +75,12 @@ async function tell(store: ReplicatedTreeStore, member: string, oracle: RaftOrac
 
 class WatchedStore implements ReplicatedTreeStore {
   readonly #store: ReplicatedTreeStore
-  readonly #member: string
   readonly #oracle: RaftOracle
+  /** Undefined before it belongs to a group. */
+  #member: string | undefined
   #staged: { index: number; term: number } | undefined
 
-  constructor(store: ReplicatedTreeStore, member: string, oracle: RaftOracle) {
+  constructor(store: ReplicatedTreeStore, member: string | undefined, oracle: RaftOracle) {
     this.#store = store
     this.#member = member
     this.#oracle = oracle
@@ -91,12 +100,16 @@ class WatchedStore implements ReplicatedTreeStore {
 
   async apply(batch: TreeBatch): Promise<void> {
     await this.#store.apply(batch)
-    this.#oracle.applied(this.#member, batch)
+    if (this.#member !== undefined) this.#oracle.applied(this.#member, batch)
   }
 
   async append(change: LogChange): Promise<void> {
     await this.#store.append(change)
-    this.#oracle.appended(this.#member, change)
+    if (this.#member === undefined) {
+      this.#member = identityOf(change.facts)?.id
+      if (this.#member !== undefined) this.#oracle.founded(this.#member)
+    }
+    if (this.#member !== undefined) this.#oracle.appended(this.#member, change)
   }
 
   async stage(piece: TreeBatch, isFirst: boolean): Promise<void> {
@@ -106,6 +119,7 @@ class WatchedStore implements ReplicatedTreeStore {
 
   async install(change: LogChange): Promise<void> {
     await this.#store.install(change)
+    if (this.#member === undefined) return
     if (this.#staged) this.#oracle.installed(this.#member, this.#staged)
     this.#oracle.appended(this.#member, { ...change, truncateFrom: undefined })
   }
@@ -114,12 +128,14 @@ class WatchedStore implements ReplicatedTreeStore {
 /** Frames that are written to a peer, taken apart. */
 class WatchedConnection implements Connection {
   readonly #connection: Connection
-  readonly #watch: Pick<Watch, 'oracle' | 'repeat'>
+  readonly #watch: Watch
   readonly #frames = new FrameReader()
   #closed = false
+  /** False once it has said something else. */
+  #mayBePeers = true
   #ends: { from: string; to: string; seed: number } | undefined
 
-  constructor(connection: Connection, watch: Pick<Watch, 'oracle' | 'repeat'>) {
+  constructor(connection: Connection, watch: Watch) {
     this.#connection = connection
     this.#watch = watch
   }
@@ -151,11 +167,13 @@ class WatchedConnection implements Connection {
 
   write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean {
     const isFirst = this.#ends === undefined
-    this.#frames.push(asBuffer(bytes), (chunk, start, end) => {
-      this.#take(chunk.subarray(start, end))
-    })
+    if (this.#mayBePeers) {
+      this.#frames.push(asBuffer(bytes), (chunk, start, end) => {
+        this.#take(chunk.subarray(start, end))
+      })
+    }
     if (!isFirst) {
-      this.#watch.repeat(() => {
+      this.#watch.repeat?.(() => {
         if (!this.#closed) this.#connection.write(bytes)
       })
     }
@@ -164,6 +182,9 @@ class WatchedConnection implements Connection {
 
   #take(payload: Buffer): void {
     if (this.#ends === undefined) {
+      const magic = payload.toString('latin1', 0, peerMagic.length)
+      this.#mayBePeers = magic === peerMagic || magic === authenticationMagic
+      if (magic !== peerMagic) return
       const { from, to } = decodePeerHello(payload)
       this.#ends = { from, to, seed: peerSeed(payload) }
       return

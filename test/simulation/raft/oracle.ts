@@ -108,6 +108,15 @@ export class RaftOracle {
     )
   }
 
+  /** A store without data becomes this member's: it never was before. */
+  founded(member: string): void {
+    this.#report.holds(
+      !this.#durable.has(member),
+      'durability',
+      () => `${member} begins anew without what it had on its disk`,
+    )
+  }
+
   /** Its disk is empty now: what it knew is known to nobody. */
   wiped(member: string): void {
     this.#durable.delete(member)

@@ -63,7 +63,7 @@ export class GroupRun {
       wrapIo: (io, machine) => {
         const opened = (store: ReplicatedTreeStore) => void this.#stores.set(machine, store)
         const { oracle, repeat } = this
-        return watched(io, () => this.group.idOf(machine), { oracle, opened, repeat })
+        return watched(io, { oracle, opened, repeat })
       },
       member: this.#settings(),
     })
