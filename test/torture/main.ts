@@ -1,4 +1,5 @@
 // npm run torture -- kill [--rounds 200] [--seed N] [--json]
+// npm run torture -- cluster [--rounds 60] [--seed N] [--json]: needs root
 // npm run torture -- simulate [--minutes 60] [--seed N] [--long] [--json]: fresh seeds on all cores
 // npm run torture -- determinism [--seeds 1000] [--ms 500] [--json]: a seed gives one run
 // npm run torture -- canaries [--json]
@@ -8,6 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { searchAnew } from '../canaries/anew.ts'
 import { fromDist } from '../support/processes.ts'
+import { runCluster } from './cluster/trial.ts'
 import { runKill } from './kill.ts'
 import { runDeterminism, runSimulate } from './simulate.ts'
 
@@ -50,6 +52,22 @@ async function kill(): Promise<number> {
   return result.ok ? 0 : 1
 }
 
+async function cluster(): Promise<number> {
+  const directory = mkdtempSync(join(tmpdir(), 'quire-cluster-'))
+  const seed = Number(values.seed)
+  const rounds = Number(values.rounds)
+  const result = await runCluster({
+    rounds,
+    directory,
+    seed,
+    start: { program: fromDist },
+    report: print,
+  })
+  print({ ...result, seed })
+  rmSync(directory, { recursive: true, force: true })
+  return result.ok ? 0 : 1
+}
+
 async function simulate(): Promise<number> {
   const seed = Number(values.seed)
   const { json, replays } = values
@@ -70,6 +88,7 @@ async function determinism(): Promise<number> {
 
 const trials: Record<string, () => Promise<number>> = {
   kill,
+  cluster,
   simulate,
   determinism,
   canaries: () => searchAnew(values),

@@ -1,6 +1,7 @@
 // What clients asked of a few registers of the tree and what they were told, as a history for each.
 
-import { isLinearizable, type Model, type Operation } from '../checkers/linearizability.ts'
+import { Histories } from '../checkers/histories.ts'
+import type { Model } from '../checkers/linearizability.ts'
 import type { Report } from '../../../src/simulation/report.ts'
 
 export const registerPaths = ['/r0', '/r1'] as const
@@ -32,46 +33,19 @@ export const registerModel: Model<State, RegisterInput, RegisterOutput> = {
   key: ({ version, value }) => `${version} ${value}`,
 }
 
-interface Open {
-  readonly input: RegisterInput
-  readonly calledAt: number
-}
-
-export class RegisterHistories {
-  readonly #histories = new Map<string, Operation<RegisterInput, RegisterOutput>[]>()
-  readonly #open = new Map<string, Set<Open>>()
-  #now = 0
-
-  called(path: string, input: RegisterInput): Open {
-    const open = { input, calledAt: ++this.#now }
-    const all = this.#open.get(path) ?? new Set()
-    this.#open.set(path, all.add(open))
-    return open
-  }
-
-  /** Undefined: nothing was done. Not called at all: nobody knows. */
-  returned(path: string, open: Open, output: RegisterOutput | undefined): void {
-    this.#open.get(path)?.delete(open)
-    if (output === undefined) return
-    const history = this.#histories.get(path) ?? []
-    this.#histories.set(path, history)
-    history.push({ ...open, output, returnedAt: ++this.#now })
+export class RegisterHistories extends Histories<State, RegisterInput, RegisterOutput> {
+  constructor() {
+    super(registerModel, ['read'])
   }
 
   /** At the end of a run. */
   check(report: Report): void {
-    for (const [path, history] of this.#histories) {
-      const open = [...(this.#open.get(path) ?? [])].filter(({ input }) => input.type !== 'read')
-      const unknown = open.map((each) => ({ ...each, output: undefined, returnedAt: Infinity }))
+    for (const { path, calls, isLinearizable } of this.verdicts()) {
       report.holds(
-        isLinearizable([...history, ...unknown], registerModel),
+        isLinearizable,
         'linearizable',
-        () => `${path}: no order of ${history.length} calls explains their answers`,
+        () => `${path}: no order of ${calls} calls explains their answers`,
       )
     }
-  }
-
-  get size(): number {
-    return [...this.#histories.values()].reduce((sum, { length }) => sum + length, 0)
   }
 }
