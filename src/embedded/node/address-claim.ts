@@ -55,8 +55,22 @@ async function otherAt(claim: AddressClaim): Promise<BookieEndpoint | undefined>
   ]
   for (const id of ids) {
     if (id === bookieId) continue
-    const found = await registration.resolve(id, { signal })
+    const found = await placeOf(claim, id)
     if (found?.host === address.host && found.port === address.port) return found
   }
   return undefined
+}
+
+async function placeOf(
+  { registration, logger, signal }: AddressClaim,
+  bookieId: string,
+): Promise<BookieEndpoint | undefined> {
+  try {
+    return await registration.resolve(bookieId, { signal })
+  } catch (error) {
+    if (!QuireError.is(error, 'QUIRE_BAD_METADATA')) throw error
+    // Nobody can connect to a bookie that publishes no place: none takes this one for it.
+    logger.warn({ bookieId, error }, 'a bookie is registered without a place')
+    return undefined
+  }
 }

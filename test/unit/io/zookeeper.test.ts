@@ -160,7 +160,7 @@ t.test('a session that is gone', async (t) => {
 
 t.test('what is no answer ends the connection', async (t) => {
   const rows: [string, Buffer][] = [
-    ['of another request', answer(9)],
+    ['of another request', answer(9, -101)],
     ['cut short', answer(0, 0, text('data'))],
     ['a length of 4 GiB', Buffer.alloc(4, 0xff)],
     ['no length at all', Buffer.alloc(8)],

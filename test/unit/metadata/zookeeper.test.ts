@@ -3,6 +3,7 @@
 import t, { type Test } from 'tap'
 import type { MetadataSession, MetadataStore, WatchEvent } from '../../../src/metadata/contract.ts'
 import { connectZooKeeper } from '../../../src/metadata/zookeeper/store.ts'
+import { createSimulatedIo, World as SimulatedWorld } from '../../../src/simulation/index.ts'
 import { FakeZooKeepers, stat, type FakeConnection } from '../../support/fake-zookeeper.ts'
 import { ManualTime, settle } from '../../support/manual-time.ts'
 import { random } from '../../support/metadata-bench.ts'
@@ -400,6 +401,15 @@ t.test('stats that Quire cannot hold, and owners that are none', async (t) => {
   t.equal(await read({ ephemeralOwner: 0xff00_0000_0000_1388n }), 0n, 'a time to live')
   t.equal(await read({ ephemeralOwner: 0xff12_3400_0000_1388n }), 0xff12_3400_0000_1388n)
   t.equal(await codeOf(read({ mzxid: 2n ** 60n })), 'QUIRE_BAD_METADATA')
+})
+
+t.test('the simulator has no ZooKeeper, and says so', async (t) => {
+  const { zookeepers } = createSimulatedIo(new SimulatedWorld({ seed: 1 }), 'node')
+  const time = new ManualTime()
+  const parts = { zookeepers, clock: time, timers: time, random, logger: quiet }
+  const store = connectZooKeeper({ ...parts, addresses: [{ host: 'zk', port: 2181 }] })
+  await t.rejects(store.session(), { code: 'QUIRE_UNSUPPORTED', message: /simulator/ })
+  t.throws(() => connectZooKeeper({ ...parts, addresses: [] }), { code: 'QUIRE_BAD_OPTION' })
 })
 
 t.test('an answer of the wrong kind says nothing of the change', async (t) => {

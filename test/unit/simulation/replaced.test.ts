@@ -66,6 +66,10 @@ t.test('nobody listens where another bookie is registered', async (t) => {
     })
   const old = { bookieId: 'old', host: 'x', port: 3181 }
   await world.settle(registration.register(old, 'read-only'))
+  const nowhere = session.create('/ledgers/available/nowhere', Buffer.from('?'), {
+    mode: 'ephemeral',
+  })
+  await world.settle(nowhere)
   await world.settle(claim('old', 3181))
   await world.settle(claim('new', 3182))
   await world.settle(claim('new', 0))
