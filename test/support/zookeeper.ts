@@ -33,24 +33,66 @@ export async function startZooKeeper(
   { tickMs = 500, properties = [] }: ZooKeeperServerOptions = {},
 ): Promise<ZooKeeperServer> {
   const port = await freePort()
-  mkdirSync(join(directory, 'data'), { recursive: true })
-  const file = join(directory, 'zoo.cfg')
-  const lines = [
-    `clientPort=${port}`,
+  const lines = configuration({ directory, port, tickMs })
+  const options = properties.map((each) => `-D${each}`)
+  const server = prepare({ directory, port, lines, options, main: 'ZooKeeperServerMain' })
+  await server.restart()
+  return server
+}
+
+/** Several that replicate one tree, one of them the leader. All serve when it resolves. */
+export async function startEnsemble(directory: string, count: number): Promise<ZooKeeperServer[]> {
+  const members = await Promise.all(
+    Array.from({ length: count }, async (_, index) => ({
+      id: index + 1,
+      ports: await Promise.all([freePort(), freePort(), freePort()]),
+    })),
+  )
+  const list = members.map(({ id, ports }) => `server.${id}=127.0.0.1:${ports[1]}:${ports[2]}`)
+  const servers = members.map(({ id, ports: [port] }) => {
+    const own = join(directory, String(id))
+    const lines = [...configuration({ directory: own, port, tickMs: 1_000 }), ...list]
+    writeFileSync(join(own, 'data/myid'), `${id}\n`)
+    const more = ['initLimit=10', 'syncLimit=5']
+    return prepare({
+      directory: own,
+      port,
+      lines: [...lines, ...more],
+      options: [],
+      main: 'quorum.QuorumPeerMain',
+    })
+  })
+  await Promise.all(servers.map((server) => server.restart()))
+  return servers
+}
+
+function configuration(of: { directory: string; port: number; tickMs: number }): string[] {
+  const data = join(of.directory, 'data')
+  mkdirSync(data, { recursive: true })
+  return [
+    `clientPort=${of.port}`,
     'clientPortAddress=127.0.0.1',
-    `dataDir=${join(directory, 'data')}`,
-    `tickTime=${tickMs}`,
+    `dataDir=${data}`,
+    `tickTime=${of.tickMs}`,
     'maxClientCnxns=0',
     'admin.enableServer=false',
     '4lw.commands.whitelist=*',
   ]
-  writeFileSync(file, `${lines.join('\n')}\n`)
-  const options = properties.map((each) => `-D${each}`)
+}
+
+/** One that `restart` starts. */
+function prepare(of: {
+  directory: string
+  port: number
+  lines: readonly string[]
+  options: readonly string[]
+  main: string
+}): ZooKeeperServer {
+  const { port } = of
+  const file = join(of.directory, 'zoo.cfg')
+  writeFileSync(file, `${of.lines.join('\n')}\n`)
+  const program = [`org.apache.zookeeper.server.${of.main}`, file]
   const state: { child: ChildProcess | undefined } = { child: undefined }
-  const start = async (): Promise<void> => {
-    state.child = startJava(['org.apache.zookeeper.server.ZooKeeperServerMain', file], options)
-    await ready(state.child, port)
-  }
   const end = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
     const child = state.child
     if (!child || child.exitCode !== null || child.signalCode !== null) return
@@ -59,25 +101,27 @@ export async function startZooKeeper(
     child.kill(signal)
     await closed
   }
-  await start()
   return {
     address: { host: '127.0.0.1', port },
     listen: `127.0.0.1:${port}`,
     pause: () => void state.child?.kill('SIGSTOP'),
     resume: () => void state.child?.kill('SIGCONT'),
     kill: () => end('SIGKILL'),
-    restart: start,
+    async restart() {
+      state.child = startJava(program, of.options)
+      await ready(state.child, port)
+    },
     stop: () => end('SIGTERM'),
   }
 }
 
-/** Its first answer; fails with what it said when it ends before. */
+/** Until it serves clients; fails with what it said when it ends before. */
 async function ready(child: ChildProcess, port: number): Promise<void> {
   const said: Buffer[] = []
   child.stdout?.on('data', (chunk: Buffer) => said.push(chunk))
   child.stderr?.on('data', (chunk: Buffer) => said.push(chunk))
   for (;;) {
-    if ((await ask(port, 'ruok')) === 'imok') return
+    if (/^Mode: /m.test((await ask(port, 'srvr')) ?? '')) return
     if (child.exitCode !== null || child.signalCode !== null) {
       throw new Error(`the ZooKeeper did not start: ${Buffer.concat(said).toString()}`)
     }

@@ -13,7 +13,7 @@ import type { MetadataSession, MetadataStore, WatchEvent } from '../../src/metad
 import { connectZooKeeper } from '../../src/metadata/zookeeper/store.ts'
 import { startProxy } from '../support/proxy.ts'
 import { quiet } from '../support/quiet.ts'
-import { startZooKeeper } from '../support/zookeeper.ts'
+import { startEnsemble, startZooKeeper } from '../support/zookeeper.ts'
 
 const io = createIo()
 const empty = Buffer.alloc(0)
@@ -216,3 +216,49 @@ t.test('a bookie and its clients outlive a ZooKeeper that stands still', async (
   for await (const { payload } of reader.read()) found.push(payload.toString())
   t.same(found, ['before', 'meanwhile'])
 })
+
+t.test('a session moves from server to server of an ensemble', async (t) => {
+  const servers = await startEnsemble(t.testdir(), 3)
+  t.teardown(() => Promise.all(servers.map((each) => each.stop())))
+  const addresses = servers.map(({ address }) => address)
+  const parts = { ...io, logger: quiet, addresses, timeoutMs: 20_000 }
+  const store = connectZooKeeper(parts)
+  t.teardown(() => store.close())
+  const sessions = await Promise.all([store.session(), store.session(), store.session()])
+  const [session, follower, last] = sessions
+  const ids = sessions.map(({ sessionId }) => sessionId)
+  await session.create('/moved', empty)
+  await session.create('/moved-e', empty, { mode: 'ephemeral' })
+  const seen = follow(follower, '/moved')
+  const { stop } = creator(session, '/moved')
+  for (const server of servers) {
+    await sleep(200)
+    await server.kill()
+    t.ok(await last.exists('/moved', { linearizable: true }), 'two of three go on')
+    await server.restart()
+  }
+  const { made, unknown } = await stop()
+  t.comment(`${made.length} made, ${unknown.length} unknown`)
+  const { names } = await last.children('/moved', { linearizable: true })
+  const missing = made.filter((name) => !names.includes(name))
+  t.same(missing, [], 'what was said to be made is there')
+  await session.create('/moved/end', empty)
+  const known = await seen
+  const unseen = [...names, 'end'].filter((name) => !known.has(name))
+  t.same(unseen, [], 'who watches and reads again has seen all of it')
+  t.same(
+    sessions.map(({ sessionId }) => sessionId),
+    ids,
+  )
+  t.equal((await last.exists('/moved-e', { linearizable: true }))?.ephemeralOwner, ids[0])
+})
+
+/** The children, read anew whenever the watch says so, until one is called `end`. */
+async function follow(session: MetadataSession, path: string): Promise<Set<string>> {
+  for (;;) {
+    const changed = Promise.withResolvers<void>()
+    const { names } = await session.children(path, { watch: () => changed.resolve() })
+    if (names.includes('end')) return new Set(names)
+    await changed.promise
+  }
+}
