@@ -5,13 +5,16 @@ import type { Io, Logger } from '../io/index.ts'
 import type { LedgerClient } from '../replication/api.ts'
 import { createLedgerClient } from '../replication/index.ts'
 import { SharedSecret } from '../wire/handshake.ts'
+import { Asker } from './forward/asker.ts'
+import { ForwardServer } from './forward/server.ts'
+import type { HandedPort } from './handed-connection.ts'
 import { createLogs, type Logs } from './log/logs.ts'
 import { Closers } from './closers.ts'
 import type { ClientSettings } from './options.ts'
 import { createDatabases, type Databases } from './replica/databases.ts'
-import { OpenNames } from './replica/open-replica.ts'
+import { OpenNames, type Forwards } from './replica/open-replica.ts'
 import { createReplicas, type Replicas } from './replica/replicas.ts'
-import { openManagers } from './managers.ts'
+import { openManagers, type Managers } from './managers.ts'
 import { connectPlace, type MetadataPlace } from './metadata-place.ts'
 import { RenewedSession } from './renewed-session.ts'
 
@@ -36,6 +39,8 @@ export interface ClientParts {
   /** Where local files of databases are; without it there are none. */
   readonly stateDirectory: string | undefined
   readonly owner: { readonly id: string; readonly incarnation: string }
+  /** Where others bring commands to; without it nobody can. */
+  readonly handed?: HandedPort
   readonly signal?: AbortSignal | undefined
 }
 
@@ -44,7 +49,8 @@ export async function openClient(parts: ClientParts): Promise<Client> {
   const { sessionTimeoutMs: timeoutMs, secret: text, ...ledgerOptions } = settings
   const closers = new Closers()
   const secret = text === undefined ? undefined : new SharedSecret(text)
-  const store = connectPlace(metadata, { io: withSecret(io, secret), logger, timeoutMs })
+  const known = withSecret(io, secret)
+  const store = connectPlace(metadata, { io: known, logger, timeoutMs })
   closers.add(() => store.close())
   try {
     const session = await RenewedSession.open(store, { timeoutMs, signal })
@@ -59,7 +65,7 @@ export async function openClient(parts: ClientParts): Promise<Client> {
       secret,
     })
     closers.add(async () => ledgers[Symbol.asyncDispose]())
-    const upper = onLedgers(parts, closers, { ledgers, records: managers.records })
+    const upper = onLedgers({ ...parts, io: known }, closers, { ledgers, managers })
     const close = (): Promise<void> => closers.close()
     return { ledgers, ...upper, close, [Symbol.asyncDispose]: close }
   } catch (error) {
@@ -71,19 +77,21 @@ export async function openClient(parts: ClientParts): Promise<Client> {
 function onLedgers(
   parts: ClientParts,
   closers: Closers,
-  below: { ledgers: LedgerClient; records: Parameters<typeof createLogs>[0]['records'] },
+  below: { ledgers: LedgerClient; managers: Managers },
 ): Pick<Client, 'log' | 'replica' | 'database'> {
   const { io, logger, owner, stateDirectory } = parts
   const directory = new StateDirectory(io.files, stateDirectory)
   closers.add(() => directory.release())
-  const logs = createLogs({ ...io, ...below, logger, owner })
+  const { ledgers, managers } = below
+  const logs = createLogs({ ...io, ledgers, records: managers.records, logger, owner })
   closers.add(() => logs.close())
+  const forwards = forwarding(parts, closers, managers)
   const names = new OpenNames()
   closers.add(() => names.close())
-  const replicas = createReplicas({ logs, names })
+  const on = { logs, names, forwards }
+  const replicas = createReplicas(on)
   const databases = createDatabases({
-    logs,
-    names,
+    ...on,
     states: io.states,
     directory: stateDirectory ?? '',
   })
@@ -95,6 +103,22 @@ function onLedgers(
       return databases.database(name, definition, options)
     },
   }
+}
+
+/** How commands get from here to the owners of logs, and from others to the logs owned here. */
+function forwarding(parts: ClientParts, closers: Closers, managers: Managers): Forwards {
+  const { io, logger, owner, handed } = parts
+  const { instanceId, registration } = managers
+  const shared = { ...io, logger, instanceId, self: `${owner.id}/${owner.incarnation}` }
+  const addressOf = (bookieId: string) => registration.resolve(bookieId)
+  const asker = new Asker({ ...shared, addressOf })
+  const server = new ForwardServer(shared)
+  handed?.serve(server.accept)
+  closers.add(async () => {
+    asker.close()
+    server.close()
+  })
+  return { asker, server }
 }
 
 /** Where local files of databases are: one process at a time, or both would apply each command. */

@@ -2,6 +2,7 @@
 // failure.
 import { QuireError } from '../errors.ts'
 import type { Io, Logger, Message, ThreadPort } from '../io/index.ts'
+import type { HandedUp } from './node/handed-connections.ts'
 import { type FromNode, plainFact, type ToNode, toPlain } from './node/messages.ts'
 import { startNode, type NodeHandle } from './node/node.ts'
 
@@ -24,7 +25,8 @@ export function run(port: ThreadPort, io: Io): void {
     if (asked.type === 'start') {
       const { settings } = asked
       const { signal } = starting
-      const node = startNode({ io, logger, settings, failed: fail, signal })
+      const handed = (event: HandedUp): void => post({ type: 'handed', event })
+      const node = startNode({ io, logger, settings, failed: fail, handed, signal })
       state.node = node
       const ready = ({ id, listen, incarnation }: NodeHandle): void => {
         state.started = true
@@ -34,6 +36,8 @@ export function run(port: ThreadPort, io: Io): void {
     } else if (asked.type === 'stats') {
       // A node that did not start has told so.
       state.node?.then((node) => post({ type: 'stats', stats: node.stats() }), fail)
+    } else if (asked.type === 'handed') {
+      state.node?.then((node) => node.handed(asked.event), fail)
     } else {
       // One that is still starting may wait for metadata that do not answer.
       if (!state.started) starting.abort()

@@ -3,6 +3,7 @@ import { abortedError, QuireError } from '../errors.ts'
 import { createInlineThreads, type Io, type Logger, type Thread } from '../io/index.ts'
 import { isLoopback, parseAddress } from './address.ts'
 import { openClient, type Client } from './client.ts'
+import { HandedPort } from './handed-connection.ts'
 import { parseMetadataUri, quirePlace, type MetadataPlace } from './metadata-place.ts'
 import { fromPlain, type FromNode, type NodeStats, type ToNode } from './node/messages.ts'
 import { parseOpenOptions, type NodeSettings, type OpenOptions } from './options.ts'
@@ -47,6 +48,7 @@ export async function openWith({ io, logger }: Outside, options: OpenOptions): P
       metadata: running.metadata(ready.listen),
       stateDirectory: `${settings.dir}/state`,
       owner: { id: ready.id, incarnation: String(ready.incarnation) },
+      handed: running.handed,
       signal,
     })
     return running.handle(ready, client)
@@ -85,6 +87,8 @@ type Ready = Extract<FromNode, { type: 'ready' }>
 
 class RunningNode {
   readonly ready: Promise<Ready>
+  /** Connections to the node's port that this thread serves. */
+  readonly handed: HandedPort
   readonly #thread: Thread
   readonly #parts: Outside & { settings: NodeSettings }
   readonly #failed = Promise.withResolvers<QuireError>()
@@ -96,6 +100,7 @@ class RunningNode {
   constructor(thread: Thread, parts: Outside & { settings: NodeSettings }) {
     this.#thread = thread
     this.#parts = parts
+    this.handed = new HandedPort((event) => this.#post({ type: 'handed', event }))
     const { promise, resolve, reject } = Promise.withResolvers<Ready>()
     this.ready = promise
     this.ready.catch(() => undefined) // The opener awaits it; a late failure is told by `failed`.
@@ -177,6 +182,9 @@ class RunningNode {
       case 'closed':
         this.#closed.resolve(message.stats)
         return
+      case 'handed':
+        this.handed.receive(message.event)
+        return
       case 'log':
         this.#parts.logger[message.level](message.facts, message.message)
     }
@@ -196,6 +204,7 @@ class RunningNode {
   }
 
   #threadEnded(error: Error | undefined): void {
+    this.handed.close()
     if (this.#ending) return
     this.#fail(
       QuireError.is(error)

@@ -92,6 +92,10 @@ export interface LedgerReader extends AsyncDisposable {
     above: number,
     options: { timeoutMs: number; signal?: AbortSignal | undefined },
   ): Promise<number>
+  /**
+   * From whoever has it from the ledger's writer: this entry is acknowledged, and all before it.
+   */
+  heardConfirmed(entryId: number): void
 }
 
 export interface LedgerClient extends AsyncDisposable {

@@ -126,6 +126,10 @@ export class DrivenLedgerReader implements LedgerReader, ReadSource {
     this.#ending.abort(new QuireError('QUIRE_CLOSED', 'the reader was closed'))
   }
 
+  heardConfirmed(entryId: number): void {
+    this.heardLac(entryId)
+  }
+
   heardLac(lac: number): void {
     if (lac <= this.#lac) return
     this.#lac = lac

@@ -4,10 +4,14 @@
 // The first frame says who speaks to whom, of which cluster and since which start. Its checksum
 // seeds those of all later frames, so that a frame belongs to this conversation or is none.
 
-import { QuireError } from '../errors.ts'
-import { ByteReader } from './bytes.ts'
-import { crc32c } from './crc32c.ts'
-import { beginSealed, openSealed, seal } from './sealed-frames.ts'
+import {
+  beginSealed,
+  conversationSeed,
+  openFrame,
+  openSealed,
+  seal,
+  sealFrame,
+} from './sealed-frames.ts'
 
 /** The first four bytes of the first packet, in both directions. */
 export const peerMagic = 'QRP1'
@@ -61,15 +65,10 @@ export interface PeerWelcome {
   readonly message: string
 }
 
-const lengthBytes = 4
-const checksumBytes = 4
 const statusOf = new Map<number, PeerStatus>()
 for (const status of Object.keys(peerStatuses) as PeerStatus[]) {
   statusOf.set(peerStatuses[status], status)
 }
-
-const bad = (what: string): QuireError =>
-  new QuireError('QUIRE_BAD_FRAME', `malformed peer frame: ${what}`)
 
 export function encodePeerHello(hello: PeerHello): Buffer {
   const { version, clusterId, from, to, incarnation, host, port } = hello
@@ -99,25 +98,6 @@ export function decodePeerWelcome(payload: Uint8Array): PeerWelcome {
   return { version, status: statusOf.get(from.u16()) ?? 'unwelcome', message: from.utf8() }
 }
 
-/** What the frames of a conversation are seeded with: the checksum of its hello. */
-export function peerSeed(hello: Uint8Array): number {
-  return crc32c(hello, 0, hello.length)
-}
-
-/** A body as a frame of the conversation: u32 length, u32 checksum, body. */
-export function encodePeerFrame(body: Uint8Array, seed: number): Buffer {
-  const frame = Buffer.allocUnsafe(lengthBytes + checksumBytes + body.length)
-  frame.writeUInt32BE(checksumBytes + body.length, 0)
-  frame.writeUInt32BE(crc32c(body, 0, body.length, seed), lengthBytes)
-  frame.set(body, lengthBytes + checksumBytes)
-  return frame
-}
-
-/** The body of a frame's payload, as a view. QUIRE_BAD_FRAME when it is of no such conversation. */
-export function decodePeerFrame(payload: Uint8Array, seed: number): Buffer {
-  const from = new ByteReader(payload)
-  const checksum = from.u32()
-  const body = from.rest()
-  if (crc32c(body, 0, body.length, seed) !== checksum) throw bad('checksum')
-  return body
-}
+export const peerSeed: (hello: Uint8Array) => number = conversationSeed
+export const encodePeerFrame: (body: Uint8Array, seed: number) => Buffer = sealFrame
+export const decodePeerFrame: (payload: Uint8Array, seed: number) => Buffer = openFrame

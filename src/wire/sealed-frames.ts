@@ -1,5 +1,7 @@
 // First packets of our own protocols: u32 length, four bytes of magic, u32 CRC32C of what follows,
 // fields. The magic tells a node's port which protocol begins, the checksum that it really does.
+// Among nodes the checksums of later frames are seeded with that of the hello: a frame belongs to
+// its conversation, or it is none.
 
 import { QuireError } from '../errors.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
@@ -31,5 +33,28 @@ export function openSealed(payload: Uint8Array, magic: string): ByteReader {
   return from
 }
 
+/** What the frames of a conversation are seeded with: the checksum of its hello's payload. */
+export function conversationSeed(hello: Uint8Array): number {
+  return crc32c(hello, 0, hello.length)
+}
+
+/** A body as a frame of the conversation: u32 length, u32 checksum, body. */
+export function sealFrame(body: Uint8Array, seed: number): Buffer {
+  const frame = Buffer.allocUnsafe(lengthBytes + checksumBytes + body.length)
+  frame.writeUInt32BE(checksumBytes + body.length, 0)
+  frame.writeUInt32BE(crc32c(body, 0, body.length, seed), lengthBytes)
+  frame.set(body, lengthBytes + checksumBytes)
+  return frame
+}
+
+/** The body of a frame's payload, as a view. QUIRE_BAD_FRAME when it is of no such conversation. */
+export function openFrame(payload: Uint8Array, seed: number): Buffer {
+  const from = new ByteReader(payload)
+  const checksum = from.u32()
+  const body = from.rest()
+  if (crc32c(body, 0, body.length, seed) !== checksum) throw bad('checksum')
+  return body
+}
+
 const bad = (what: string): QuireError =>
-  new QuireError('QUIRE_BAD_FRAME', `malformed first packet: ${what}`)
+  new QuireError('QUIRE_BAD_FRAME', `malformed packet: ${what}`)

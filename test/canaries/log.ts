@@ -44,7 +44,7 @@ export const logCanaries: readonly Canary[] = [
     id: '45',
     what: 'the table of sessions is not in the snapshot',
     runs: states,
-    seed: 3,
+    seed: 2,
     edits: {
       'snapshot/memory-state.ts': [
         [
@@ -153,7 +153,7 @@ export const logCanaries: readonly Canary[] = [
     id: '55',
     what: 'linearizable questions are answered without a barrier',
     runs: late,
-    seed: 3,
+    seed: 6,
     edits: {
       'embedded/replica/replicas.ts': [
         ["if (consistency === 'linearizable') await replica.barrier({ signal })", ''],
@@ -166,12 +166,43 @@ export const logCanaries: readonly Canary[] = [
     runs: kills,
     edits: {
       'embedded/replica/proposer.ts': [
-        ['await this.#parts.applied(writer.nextPosition, signal)', ''],
+        ["await applied(writer.nextPosition, 'writer', signal)", ''],
       ],
       'snapshot/sessions.ts': [
         [
           "return result ? { type: 'again', result } : { type: 'apply' }",
           "return { type: 'apply' }",
+        ],
+      ],
+    },
+  },
+  {
+    id: '57',
+    what: 'commands are brought to an owner again before it is known whether they took effect, and under new numbers',
+    runs: kills,
+    edits: {
+      'embedded/replica/proposer.ts': [
+        ["await applied(channel.nextPosition, 'channel', either)", 'await Promise.resolve(either)'],
+      ],
+      'embedded/replica/commands.ts': [
+        [
+          'const { session, seq, body } = pending',
+          'const { session, body } = pending\n        ' +
+            'const seq = pending.attempts > 1 ? session.take() : pending.seq',
+        ],
+      ],
+    },
+  },
+  {
+    id: '58',
+    what: 'an owner answers what it was brought before that is durable',
+    runs: late,
+    edits: {
+      'embedded/forward/conversation.ts': [
+        [
+          'const position = await channel.writer.append(record)',
+          'const position = channel.writer.nextPosition\n        ' +
+            'channel.writer.append(record).catch(() => undefined)',
         ],
       ],
     },

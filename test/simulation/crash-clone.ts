@@ -115,6 +115,8 @@ export class CrashClones {
   async #ask(world: World, clone: Clone): Promise<void> {
     const { machine, timeMs, promised } = clone
     world.node('clone').disk = clone.disk
+    // A start on a full disk says so, and is tried again when there is room.
+    clone.disk.capacityBytes = 2 ** 30
     await serve(world, clone)
     const probe = await openProbe(createSimulatedIo(world, 'probe').network, 'clone')
     const when = `after a crash at ${timeMs.toFixed(0)} ms ${machine}`

@@ -17,7 +17,10 @@ const logged = {
   'changes of the metadata wait for room': 'the metadata waits for room',
   'a snapshot was passed over': 'a snapshot is passed over',
   'following the log is tried again': 'a replica tries again',
-  'the log’s writer ended; it is acquired again': 'a replica acquires its log again',
+  'the log’s writer ended; another way into the log is looked for': 'a replica loses its log',
+  'the channel to the log’s owner ended; another way into the log is looked for':
+    'a replica loses its channel to the owner of its log',
+  'a replica acquires its log after another owner': 'a replica follows another owner',
 } as const
 
 /** By what clients are told. */
@@ -64,6 +67,7 @@ const seldom: ReadonlySet<string> = new Set([
   'damage in the middle of a journal is found',
   'a journal waits for room',
   'a snapshot is passed over',
+  'a replica tries again',
   'a reader lags behind a truncation',
   'a call meets an expired session',
   'a command meets its session gone',

@@ -211,6 +211,10 @@ export class MemoryLedgers implements LedgerClient {
         return known
       },
       read: ({ from = 0, to = known, signal } = {}) => entries(from, Math.min(to, known), signal),
+      heardConfirmed(entryId) {
+        known = Math.max(known, entryId)
+        tell(ledger)
+      },
       async waitForConfirmed(above, { timeoutMs, signal }) {
         const done = (): boolean => ledger.state === 'closed' || confirmed() > above
         if (!done()) await until(ledger, done, { timeoutMs, signal })

@@ -5,9 +5,13 @@ import type { LogRecord } from '../../src/embedded/log/core/log-record.ts'
 import { createLogs, type Logs } from '../../src/embedded/log/logs.ts'
 import type { LogOptions } from '../../src/embedded/log/parts.ts'
 import type { LogRecordManager } from '../../src/embedded/log/record-store.ts'
+import { Asker } from '../../src/embedded/forward/asker.ts'
+import { ForwardServer } from '../../src/embedded/forward/server.ts'
 import type { Clock, Logger, Random, Timers } from '../../src/io/index.ts'
+import { createIo } from '../../src/io/real/index.ts'
 import type { Versioned } from '../../src/metadata/managers.ts'
 import { MemoryLedgers } from './memory-ledgers.ts'
+import { MemoryNetwork } from './memory-network.ts'
 
 interface Node {
   value: Uint8Array
@@ -111,16 +115,47 @@ export const silent: Logger = {
   error: () => undefined,
 }
 
+export interface MemoryProcess {
+  readonly logs: Logs
+  readonly forwards: { readonly asker: Asker; readonly server: ForwardServer }
+}
+
 /** A cluster: ledgers and records that several clients ("processes") share. */
 export class MemoryCluster {
   readonly ledgers: MemoryLedgers = new MemoryLedgers()
   readonly records: MemoryRecords = new MemoryRecords()
   readonly clock: TestClock = new TestClock()
+  readonly network: MemoryNetwork = new MemoryNetwork()
+  /** Nodes whose address nobody knows. */
+  readonly unregistered: Set<string> = new Set()
   #clients = 0
 
   /** The named logs of one more process. */
   client(options: LogOptions = {}): Logs {
+    return this.process(options).logs
+  }
+
+  /** One more process: its named logs, and its ways to and from the owners of logs. */
+  process(options: LogOptions = {}): MemoryProcess {
     this.#clients += 1
+    const id = `node-${this.#clients}`
+    const { timers: real, clock } = createIo()
+    const shared = { timers: real, clock, logger: silent, instanceId: 'memory', self: `${id}/1` }
+    const addressOf = async (bookieId: string) =>
+      this.unregistered.has(bookieId) ? undefined : { host: bookieId, port: 1 }
+    const server = new ForwardServer(shared)
+    const asker = new Asker({ ...shared, network: this.network, addressOf })
+    void this.network.listen({ host: id, port: 1 }, (connection) => {
+      connection.start({
+        data: (chunk) => server.accept(connection, chunk),
+        drain() {},
+        close() {},
+      })
+    })
+    return { logs: this.#logs(options), forwards: { asker, server } }
+  }
+
+  #logs(options: LogOptions): Logs {
     return createLogs({
       ledgers: this.ledgers,
       records: this.records,

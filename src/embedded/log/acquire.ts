@@ -18,23 +18,37 @@ import {
 } from './core/log-record.ts'
 import { ledgerMark, type LogParts } from './parts.ts'
 import { checkSignal, orAborted } from './wait.ts'
-import { SegmentedWriter, type LogWriter } from './writer.ts'
+import { SegmentedWriter } from './writer.ts'
 
 export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined
+}
+
+export interface TakeOverOptions extends AcquireOptions {
+  /**
+   * Only from this epoch's owner: fails with QUIRE_NOT_OWNER when another one came in between.
+   */
+  readonly ifEpoch?: number | undefined
 }
 
 /**
  * Fails with QUIRE_NOT_OWNER when somebody else acquired the log meanwhile, and with what ledgers
  * and metadata fail with.
  */
-export async function acquire(parts: LogParts, options: AcquireOptions = {}): Promise<LogWriter> {
-  const { signal } = options
+export async function acquire(
+  parts: LogParts,
+  options: TakeOverOptions = {},
+): Promise<SegmentedWriter> {
+  const { signal, ifEpoch } = options
   checkSignal(signal)
   const { store, random, owner } = parts
   const token = random.uuid()
   const id = `${owner.id}/${owner.incarnation}`
-  const claimed = await store.change((record) => claim(record, { id, token }), { signal })
+  const change = (record: LogRecord) => claim(record, { id, token, ifEpoch })
+  const claimed = await store.change(change, { signal })
+  if (claimed.outcome.type === 'lost') {
+    throw superseded(parts, { epoch: claimed.outcome.epoch, own: ifEpoch ?? 0 })
+  }
   const record = await recoverAll(parts, claimed.record, signal)
   return openSegment(parts, record, signal)
 }
@@ -86,7 +100,7 @@ async function openSegment(
   parts: LogParts,
   record: LogRecord,
   signal: AbortSignal | undefined,
-): Promise<LogWriter> {
+): Promise<SegmentedWriter> {
   const { logId, ownerEpoch: epoch } = record
   const seq = (record.segments.at(-1)?.seq ?? 0) + 1
   const customMetadata = ledgerMark({ logId, epoch, kind: 'segment', seq })

@@ -1,7 +1,7 @@
 // One named log, as a program holds it: acquire, read, truncate, and what replicas need beneath it.
 
 import { QuireError } from '../../errors.ts'
-import { acquire, type AcquireOptions } from './acquire.ts'
+import { acquire, type AcquireOptions, type TakeOverOptions } from './acquire.ts'
 import {
   endOf,
   isOrphan,
@@ -13,7 +13,7 @@ import {
 } from './core/log-record.ts'
 import { readLedgerMark, type LogParts } from './parts.ts'
 import { LogCursor, type LogBatch, type ReadLogOptions } from './reader.ts'
-import type { LogWriter } from './writer.ts'
+import type { LogWriter, SegmentedWriter } from './writer.ts'
 
 export interface ReadRecord {
   /** The record's place in the log: dense from 0 over the log's whole life. */
@@ -86,7 +86,7 @@ export class Log implements NamedLog {
     return this.#parts
   }
 
-  async acquire(options?: AcquireOptions): Promise<LogWriter> {
+  async acquire(options?: TakeOverOptions): Promise<SegmentedWriter> {
     const { closed, writers } = this.#parts
     if (closed.aborted) throw closed.reason
     const writer = await acquire(this.#parts, options)

@@ -4,6 +4,7 @@
 import { QuireError } from '../../errors.ts'
 import type { Clock, Logger, Random, Timers } from '../../io/index.ts'
 import type { LedgerClient } from '../../replication/api.ts'
+import { Confirmations } from './confirmations.ts'
 import { Feed } from './feed.ts'
 import { Log, type CallSignal } from './log.ts'
 import { logDefaults, type LogOptions, type LogOwner, type LogParts } from './parts.ts'
@@ -77,7 +78,8 @@ function createLog(
   checkOptions(options)
   const { random, timers, records } = parts
   const store = new RecordStore({ name, records, random, timers })
-  return new Log({ ...parts, name, store, options, feed: new Feed(options.feedBytes) })
+  const feed = new Feed(options.feedBytes)
+  return new Log({ ...parts, name, store, options, feed, confirmations: new Confirmations() })
 }
 
 /** A log's name is a node's name in the metadata and a file's name beside it. */

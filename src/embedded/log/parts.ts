@@ -2,6 +2,7 @@
 
 import type { Clock, Logger, Random, Timers } from '../../io/index.ts'
 import type { CreateLedgerOptions, LedgerClient } from '../../replication/api.ts'
+import type { Confirmations } from './confirmations.ts'
 import type { Feed } from './feed.ts'
 import type { RecordStore } from './record-store.ts'
 
@@ -57,6 +58,7 @@ export interface LogParts {
   readonly ledgers: LedgerClient
   readonly store: RecordStore
   readonly feed: Feed
+  readonly confirmations: Confirmations
   readonly clock: Clock
   readonly random: Random
   readonly timers: Timers

@@ -115,7 +115,9 @@ export class LogCursor {
     if (place.type === 'truncated') throw truncated(this.#parts.name, place)
     const before = this.#position
     try {
-      await using reader = await this.#parts.ledgers.tail(place.segment.ledgerId, this.#call)
+      const { ledgerId } = place.segment
+      await using reader = await this.#parts.ledgers.tail(ledgerId, this.#call)
+      using _ = this.#listen(reader, ledgerId)
       const end = yield* this.#readSegment(reader, place.segment)
       if (end === 'confirmed') return 'wait'
     } catch (error) {
@@ -127,6 +129,14 @@ export class LogCursor {
     }
     if (place.segment.endPosition !== undefined) return 'again'
     return this.#position !== before || this.#parts.feed.end !== undefined ? 'again' : 'wait'
+  }
+
+  /** Who follows hears at once what the owner of the log told this process. */
+  #listen(reader: LedgerReader, ledgerId: bigint): Disposable {
+    const unlisten = this.#parts.confirmations.listen((confirmed) => {
+      if (confirmed.ledgerId === ledgerId) reader.heardConfirmed(confirmed.entryId)
+    })
+    return { [Symbol.dispose]: unlisten }
   }
 
   /** `confirmed`: an open ledger was read as far as it is confirmed, and nobody wants to wait. */

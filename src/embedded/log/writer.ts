@@ -12,6 +12,7 @@ import { QuireError } from '../../errors.ts'
 import { invariant } from '../../invariant.ts'
 import type { LedgerWriter } from '../../replication/api.ts'
 import { Batcher, type SealedEntry } from './core/batcher.ts'
+import type { Confirmed } from './confirmations.ts'
 import { appendSegment, recordEnd, type SegmentEnd } from './core/log-record.ts'
 import { ledgerMark, type LogParts } from './parts.ts'
 import { Gate } from './wait.ts'
@@ -99,6 +100,7 @@ export class SegmentedWriter implements LogWriter {
   #closeAsked = false
   #rollNotBeforeMs = 0
   #stopWatching: (() => void) | undefined
+  #confirmed: Confirmed | undefined
 
   constructor(parts: LogParts, start: WriterStart) {
     const { promise, resolve } = Promise.withResolvers<Error | undefined>()
@@ -144,6 +146,11 @@ export class SegmentedWriter implements LogWriter {
 
   #ended(): boolean {
     return this.#state === 'ended'
+  }
+
+  /** The newest entry that is acknowledged. */
+  get confirmed(): Confirmed | undefined {
+    return this.#confirmed
   }
 
   get nextPosition(): number {
@@ -219,7 +226,10 @@ export class SegmentedWriter implements LogWriter {
       this.#timeMs = time
       this.#segmentBytes += entry.payload.length
       const ledger = this.#ledger
-      const acknowledged = (): void => this.#acknowledged(entry)
+      const acknowledged = (entryId: number): void => {
+        this.#confirmed = { ledgerId: ledger.ledgerId, entryId }
+        this.#acknowledged(entry)
+      }
       ledger
         .append(entry.payload)
         .then(acknowledged)

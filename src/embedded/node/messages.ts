@@ -2,6 +2,7 @@
 // form that can be cloned.
 import { errorCodes, messageOf, QuireError, type ErrorCode } from '../../errors.ts'
 import type { NodeSettings } from '../options.ts'
+import type { HandedDown, HandedUp } from './handed-connections.ts'
 
 export interface NodeStats {
   readonly uptimeMs: number
@@ -22,6 +23,8 @@ export interface NodeStats {
 export type ToNode =
   | { readonly type: 'start'; readonly settings: NodeSettings }
   | { readonly type: 'stats' }
+  /** About connections that the application's thread serves. */
+  | { readonly type: 'handed'; readonly event: HandedDown }
   | { readonly type: 'close' }
 
 export type FromNode =
@@ -34,6 +37,7 @@ export type FromNode =
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'stats'; readonly stats: NodeStats }
   | { readonly type: 'closed'; readonly stats: NodeStats }
+  | { readonly type: 'handed'; readonly event: HandedUp }
   | {
       readonly type: 'log'
       readonly level: 'debug' | 'info' | 'warn' | 'error'

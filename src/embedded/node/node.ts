@@ -13,6 +13,7 @@ import type { NodeSettings } from '../options.ts'
 import { claimAddress } from './address-claim.ts'
 import { countingDevices, type SyncCount } from './counting.ts'
 import { newBookieId } from './bookie-id.ts'
+import { HandedConnections, type HandedDown, type HandedUp } from './handed-connections.ts'
 import { Identity } from './identity.ts'
 import type { NodeStats } from './messages.ts'
 import { openNodeMetadata, type NodeMetadata } from './metadata.ts'
@@ -26,6 +27,8 @@ export interface NodeParts {
   readonly settings: NodeSettings
   /** Called once, when the node can go on no more: nothing pending was answered as done. */
   readonly failed: (error: unknown) => void
+  /** About connections that the application's thread serves. */
+  readonly handed: (event: HandedUp) => void
   /** Gives a start up, also one that waits for metadata elsewhere. Not for a node that serves. */
   readonly signal?: AbortSignal | undefined
 }
@@ -39,6 +42,7 @@ export interface NodeHandle {
   readonly listen: string
   readonly incarnation: number
   stats(): NodeStats
+  handed(event: HandedDown): void
   close(): Promise<NodeStats>
 }
 
@@ -95,6 +99,7 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
   const { bookieId } = store.identity
   await claim(parts, metadata, bookieId)
   serve(port, bookie, metadata)
+  const forward = serveHanded(port, parts.handed, closers)
   // A node of a group listens since it asked its peers.
   if (!group) await port.open(closers)
   const { address } = port
@@ -114,6 +119,7 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
     listen: formatAddress(address),
     incarnation: store.identity.incarnation,
     stats,
+    handed: (event) => forward.receive(event),
     async close() {
       await closers.close()
       return stats()
@@ -235,6 +241,18 @@ async function register(
   })
   closers.add(() => registration.close())
   await registration.start()
+}
+
+/** What is for the replicas of this process goes to their thread. */
+function serveHanded(
+  port: Port,
+  post: (event: HandedUp) => void,
+  closers: Closers,
+): HandedConnections {
+  const forward = new HandedConnections(post)
+  closers.add(async () => forward.close())
+  port.serve({ forward: forward.accept })
+  return forward
 }
 
 function serve(port: Port, bookie: Bookie, { server }: NodeMetadata): void {

@@ -10,6 +10,7 @@ import type { Connection, ConnectionHandler, Io, Logger, Timer } from '../../io/
 import { authenticationLimits, authenticationMagic, frameOf } from '../../wire/authentication.ts'
 import { FrameReader, maxFrameBytesDefault } from '../../wire/frame-reader.ts'
 import { refuse, ServerHandshake, type SharedSecret } from '../../wire/handshake.ts'
+import { forwardMagic } from '../../wire/forward-messages.ts'
 import { inquiryMagic } from '../../wire/inquiry-codec.ts'
 import { encodeConnectResponse } from '../../wire/metadata-codec.ts'
 import { metadataMagic, metadataVersion } from '../../wire/metadata-messages.ts'
@@ -23,6 +24,8 @@ export interface PortRoutes {
   readonly metadata?: Accept | undefined
   readonly peers?: Accept | undefined
   readonly inquiry?: Accept | undefined
+  /** For the owners of logs. */
+  readonly forward?: Accept | undefined
   readonly bookie?: Accept | undefined
 }
 
@@ -40,6 +43,7 @@ const magics: readonly (readonly [string, Protocol])[] = [
   [metadataMagic, 'metadata'],
   [peerMagic, 'peers'],
   [inquiryMagic, 'inquiry'],
+  [forwardMagic, 'forward'],
 ]
 const lengthBytes = 4
 const magicBytes = 4

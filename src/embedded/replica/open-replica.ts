@@ -4,6 +4,8 @@
 import { QuireError } from '../../errors.ts'
 import type { Outcome, ReplicatedState } from '../../snapshot/state.ts'
 import { decodeValue } from '../../snapshot/values.ts'
+import type { Asker } from '../forward/asker.ts'
+import type { ForwardServer } from '../forward/server.ts'
 import type { CallSignal, Log } from '../log/log.ts'
 import type { Logs } from '../log/logs.ts'
 import { Replica, replicaDefaults, type ReplicaOptions } from './replica.ts'
@@ -40,7 +42,14 @@ export class OpenNames {
   }
 }
 
+/** The way of commands from one process to another. */
+export interface Forwards {
+  readonly asker: Pick<Asker, 'ask'>
+  readonly server: Pick<ForwardServer, 'serve'>
+}
+
 export interface OpenReplicaParts {
+  readonly forwards: Forwards
   readonly logs: Logs
   readonly names: OpenNames
 }
@@ -60,7 +69,7 @@ export async function openReplica<S extends ReplicatedState>(
   try {
     const log = await parts.logs.log(name, { signal: options.signal })
     const state = await open.state(log, options.checkEvery ?? replicaDefaults.checkEvery)
-    const replica = await Replica.open(log, state, options)
+    const replica = await Replica.open({ log, forwards: parts.forwards }, state, options)
     const close = async (): Promise<void> => {
       try {
         await replica.close()

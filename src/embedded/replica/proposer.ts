@@ -1,12 +1,20 @@
-// Puts records into a replica's log, in order, whatever happens to writers. It acquires the log
-// when there is something to write. After a failure it acquires again, which tells the truth about
-// everything in doubt: once this replica has applied the log up to the new writer's beginning, what
-// was committed is settled, and what is still open was not and is sent again.
+// Puts records into a replica's log, in order, whatever happens to writers: through a writer of its
+// own when this process owns the log, else through a channel to who does. It takes the log over
+// only when nobody owns it any more (core/route.ts). Guarantees:
+// O1 after a failure nothing is sent again before the truth about what is in doubt is known: this
+// replica applies the log up to where the new writer, or channel, begins; what was committed is
+// settled by then, and what is still open was not, and never will be but by being sent again;
+// O2 what is sent again goes under its first session and number (D10).
 
 import { QuireError } from '../../errors.ts'
+import type { Asker } from '../forward/asker.ts'
+import type { RecordSink } from '../forward/channel.ts'
+import type { Confirmed } from '../log/confirmations.ts'
+import { endOf, type LogRecord } from '../log/core/log-record.ts'
 import type { Log } from '../log/log.ts'
-import type { LogWriter } from '../log/writer.ts'
 import { Gate, pause } from '../log/wait.ts'
+import type { SegmentedWriter } from '../log/writer.ts'
+import { Route, type OwnerSeen, type Step } from './core/route.ts'
 
 export interface Proposal {
   /** The record, made when it is sent. */
@@ -23,23 +31,37 @@ export interface Proposal {
 
 export interface ProposerParts {
   readonly log: Log
+  readonly asker: Pick<Asker, 'ask'>
   /**
-   * Resolves when this replica has applied everything before `position`, where a new writer begins.
+   * Resolves when this replica has applied everything before `position`: where a new writer begins,
+   * the true end of all that is in the log, or a channel to somebody else's.
    */
-  readonly applied: (position: number, signal: AbortSignal) => Promise<void>
-  /** Records that a new writer begins with. Also called when nothing is in doubt. */
+  readonly applied: (
+    position: number,
+    of: 'writer' | 'channel',
+    signal: AbortSignal,
+  ) => Promise<void>
+  /** Records that a new writer or channel begins with. Also called when nothing is in doubt. */
   readonly preface: () => readonly Buffer[]
   readonly acquireTimeoutMs: number
 }
 
-/** Pauses between attempts to acquire: short at first, since most often an owner has just ended. */
-const backoffMs = { least: 10, most: 1000 }
+interface Attempt {
+  readonly sink?: RecordSink
+  /** Before the next one. */
+  readonly waitMs: number
+  readonly error: unknown
+}
 
 export class Proposer {
   readonly #parts: ProposerParts
   readonly #queue: Proposal[] = []
   #sent: Proposal[] = []
-  #writer: LogWriter | undefined
+  #sink: RecordSink | undefined
+  /** The same, when it is this process's own. */
+  #writer: SegmentedWriter | undefined
+  #isAcquiring = false
+  readonly #route: Route
   #pumping: Promise<void> | undefined
   readonly #closing = new AbortController()
   readonly #room = new Gate()
@@ -47,11 +69,18 @@ export class Proposer {
 
   constructor(parts: ProposerParts) {
     this.#parts = parts
+    const { id, incarnation } = parts.log.parts.owner
+    this.#route = new Route(`${id}/${incarnation}`)
   }
 
-  /** True while this process owns the log, as far as it knows. */
-  get owning(): boolean {
-    return this.#writer !== undefined
+  /** The writer while this process owns the log, as far as it knows. */
+  get owned(): SegmentedWriter | undefined {
+    return this.#writer
+  }
+
+  /** Whether it is about to own it. */
+  get acquiring(): boolean {
+    return this.#isAcquiring
   }
 
   get pendingBytes(): number {
@@ -78,10 +107,10 @@ export class Proposer {
     this.#room.open()
   }
 
-  /** A record nobody waits for: written if this process owns the log and has room, else dropped. */
+  /** A record nobody waits for: sent if there is somewhere to send it now, else dropped. */
   offer(record: Buffer): void {
-    if (!this.#writer?.writable) return
-    this.#writer.append(record).catch((error: unknown) => {
+    if (!this.#sink?.writable) return
+    this.#sink.append(record).catch((error: unknown) => {
       const { logger, name } = this.#parts.log.parts
       logger.debug({ log: name, err: error }, 'a record that nobody waits for was dropped')
     })
@@ -92,10 +121,11 @@ export class Proposer {
     this.#closing.abort()
     this.#failAll(cause)
     await this.#pumping
-    const writer = this.#writer
+    const sink = this.#sink
+    this.#sink = undefined
     this.#writer = undefined
     try {
-      await writer?.close()
+      await sink?.close()
     } catch (error) {
       // The next owner finds the end.
       const { logger, name } = this.#parts.log.parts
@@ -108,8 +138,8 @@ export class Proposer {
     await Promise.resolve()
     try {
       while (this.#queue.length > 0) {
-        const writer = this.#writer ?? (await this.#acquire())
-        await this.#send(writer)
+        const sink = this.#sink ?? (await this.#connect())
+        await this.#send(sink)
       }
     } catch (error) {
       this.#failAll(error)
@@ -118,13 +148,13 @@ export class Proposer {
     }
   }
 
-  async #send(writer: LogWriter): Promise<void> {
-    while (this.#queue.length > 0 && this.#writer === writer) {
-      if (!writer.writable) {
+  async #send(sink: RecordSink): Promise<void> {
+    while (this.#queue.length > 0 && this.#sink === sink) {
+      if (!sink.writable) {
         try {
-          await writer.ready(this.#closing.signal)
+          await sink.ready(this.#closing.signal)
         } catch (error) {
-          this.#lose(writer, error)
+          this.#lose(sink, error)
         }
         continue
       }
@@ -132,16 +162,16 @@ export class Proposer {
       if (!proposal || proposal.settled) continue
       this.#sent.push(proposal)
       proposal.attempts += 1
-      writer.append(proposal.record()).then(
+      sink.append(proposal.record()).then(
         (position) => proposal.appended(position),
-        (error: unknown) => this.#refused(writer, proposal, error),
+        (error: unknown) => this.#refused(sink, proposal, error),
       )
     }
   }
 
-  #refused(writer: LogWriter, proposal: Proposal, error: unknown): void {
-    if (!QuireError.is(error, 'QUIRE_ENTRY_TOO_LARGE')) {
-      this.#lose(writer, error)
+  #refused(sink: RecordSink, proposal: Proposal, error: unknown): void {
+    if (!isFinal(error)) {
+      this.#lose(sink, error)
       return
     }
     this.#sent = this.#sent.filter((other) => other !== proposal)
@@ -149,55 +179,108 @@ export class Proposer {
   }
 
   /** Everything that is not settled goes back to the front, in its order. */
-  #lose(writer: LogWriter, error: unknown): void {
-    if (this.#writer !== writer) return
-    this.#writer = undefined
+  #lose(sink: RecordSink, error: unknown): void {
+    if (this.#sink !== sink) return
     const { logger, name } = this.#parts.log.parts
-    logger.info({ log: name, err: error }, 'the log’s writer ended; it is acquired again')
+    const text = this.#writer
+      ? 'the log’s writer ended; another way into the log is looked for'
+      : 'the channel to the log’s owner ended; another way into the log is looked for'
+    logger.info({ log: name, err: error }, text)
+    this.#sink = undefined
+    this.#writer = undefined
     const again = this.#sent.filter(({ settled }) => !settled)
     this.#sent = []
     this.#queue.unshift(...again)
     if (this.#queue.length > 0) this.#pumping ??= this.#pump()
   }
 
-  async #acquire(): Promise<LogWriter> {
+  /** Finds a way into the log: a channel to its owner, or a writer when it has none. */
+  async #connect(): Promise<RecordSink> {
     const { log, acquireTimeoutMs } = this.#parts
     const { clock } = log.parts
     const { signal } = this.#closing
     const deadline = clock.monotonicMs() + acquireTimeoutMs
-    let delayMs = backoffMs.least
     for (;;) {
-      try {
-        return await this.#acquireOnce(signal)
-      } catch (error) {
-        const retryable = QuireError.is(error) && error.retryable
-        if (!retryable || clock.monotonicMs() + delayMs > deadline) throw error
-        log.parts.logger.debug({ log: log.name, err: error }, 'the log could not be acquired yet')
-      }
-      await pause(log.parts, delayMs, signal)
-      delayMs = Math.min(delayMs * 2, backoffMs.most)
+      const { sink, waitMs, error } = await this.#attempt(signal)
+      if (sink) return sink
+      if (clock.monotonicMs() + waitMs > deadline) throw error
+      log.parts.logger.debug({ log: log.name, err: error }, 'there is no way into the log yet')
+      if (waitMs > 0) await pause(log.parts, waitMs, signal)
     }
   }
 
-  async #acquireOnce(signal: AbortSignal): Promise<LogWriter> {
-    const writer = await this.#parts.log.acquire({ signal })
+  async #attempt(signal: AbortSignal): Promise<Attempt> {
     try {
-      await this.#parts.applied(writer.nextPosition, signal)
+      const { value } = await this.#parts.log.parts.store.read({ signal })
+      const step = this.#route.next(ownerIn(value))
+      return await (step.type === 'acquire'
+        ? this.#acquire(step.ifEpoch, signal)
+        : this.#ask(step, signal))
     } catch (error) {
-      await writer.close()
+      if (!QuireError.is(error) || !error.retryable) throw error
+      return { waitMs: this.#route.failed(), error }
+    }
+  }
+
+  async #acquire(ifEpoch: number, signal: AbortSignal): Promise<Attempt> {
+    const { log, applied } = this.#parts
+    this.#isAcquiring = true
+    if (ifEpoch > 0)
+      log.parts.logger.info(
+        { log: log.name, ifEpoch },
+        'a replica acquires its log after another owner',
+      )
+    try {
+      const writer = await log.acquire({ ifEpoch, signal })
+      try {
+        await applied(writer.nextPosition, 'writer', signal)
+      } catch (error) {
+        await writer.close()
+        throw error
+      }
+      this.#writer = writer
+      return this.#adopt(writer)
+    } finally {
+      this.#isAcquiring = false
+    }
+  }
+
+  /** T1. */
+  async #ask(step: Step & { type: 'ask' }, signal: AbortSignal): Promise<Attempt> {
+    const { log, asker, applied } = this.#parts
+    const { clock } = log.parts
+    const { ownerId, epoch } = step
+    const askedMs = clock.monotonicMs()
+    const confirmed = (entry: Confirmed): void => log.parts.confirmations.tell(entry)
+    const asked = await asker.ask({ log: log.name, ownerId, epoch, confirmed, signal })
+    if (asked.type !== 'serves') {
+      const waitMs = this.#route.answered(asked.type, clock.monotonicMs() - askedMs)
+      return { waitMs, error: unserved(log, ownerId) }
+    }
+    const { channel } = asked
+    const ending = new AbortController()
+    void channel.ended.then(() => ending.abort())
+    try {
+      const either = AbortSignal.any([signal, ending.signal])
+      await applied(channel.nextPosition, 'channel', either)
+    } catch (error) {
+      // A channel that ended is no reason to give up: the next attempt asks anew.
+      await channel.close()
+      if (ending.signal.aborted && !signal.aborted) throw await channel.ended
       throw error
     }
-    this.#adopt(writer)
-    return writer
+    return this.#adopt(channel)
   }
 
-  #adopt(writer: LogWriter): void {
-    this.#writer = writer
-    void writer.ended.then((error) => {
-      this.#lose(writer, error)
+  #adopt(sink: RecordSink): Attempt {
+    this.#route.settled()
+    this.#sink = sink
+    void sink.ended.then((error) => {
+      this.#lose(sink, error)
       return undefined
     })
     for (const record of this.#parts.preface()) this.offer(record)
+    return { sink, waitMs: 0, error: undefined }
   }
 
   #failAll(error: unknown): void {
@@ -210,7 +293,7 @@ export class Proposer {
 
   #fail(proposal: Proposal, cause: unknown): void {
     this.settle(proposal)
-    const sent = proposal.attempts > 0 && !QuireError.is(cause, 'QUIRE_ENTRY_TOO_LARGE')
+    const sent = proposal.attempts > 0 && !isFinal(cause)
     if (!sent && cause instanceof Error) {
       proposal.failed(cause)
       return
@@ -225,4 +308,24 @@ export class Proposer {
       ),
     )
   }
+}
+
+/** It will never be in the log: nothing was sent, or the owner refused it for what it is. */
+function isFinal(error: unknown): boolean {
+  return QuireError.is(error, 'QUIRE_ENTRY_TOO_LARGE') || QuireError.is(error, 'QUIRE_UNSUPPORTED')
+}
+
+function ownerIn(record: LogRecord): OwnerSeen {
+  const { ownerEpoch: epoch, ownerId, segments } = record
+  const ended = segments.at(-1)?.epoch === epoch && endOf(record) !== undefined
+  return { epoch, ownerId, ended }
+}
+
+function unserved({ name }: Log, ownerId: string): QuireError {
+  return new QuireError(
+    'QUIRE_TIMEOUT',
+    `the owner ${ownerId} of the log ${name} takes no commands yet, and it cannot be taken over ` +
+      'yet; try again',
+    { facts: { ownerId } },
+  )
 }

@@ -12,19 +12,14 @@
 
 import { QuireError } from '../../errors.ts'
 import { encodeReplicaRecord } from '../../snapshot/commands.ts'
-import {
-  decodeOutcome,
-  type Answer,
-  type Outcome,
-  type RecordBatch,
-  type ReplicatedState,
-} from '../../snapshot/state.ts'
+import type { Answer, Outcome, RecordBatch, ReplicatedState } from '../../snapshot/state.ts'
 import { readSnapshot, snapshotChunkBytes, writeSnapshot } from '../../snapshot/snapshots.ts'
 import type { LogSnapshot } from '../log/core/log-record.ts'
 import type { CallSignal, Log } from '../log/log.ts'
 import { ledgerMark } from '../log/parts.ts'
 import { Gate, checkSignal, orAborted, pause } from '../log/wait.ts'
-import { ClientSession } from './client-session.ts'
+import { Commands } from './commands.ts'
+import type { Forwards } from './open-replica.ts'
 import { Proposer, type Proposal } from './proposer.ts'
 
 export interface ReplicaOptions {
@@ -42,7 +37,10 @@ export interface ReplicaOptions {
   readonly pendingBytes?: number
   /** Silence in log time after which a proposer's session ends. Default one hour. */
   readonly sessionTimeoutMs?: number
-  /** How long a command waits for the log to be acquired before it fails. Default 30,000. */
+  /**
+   * How long a command waits for the log's owner to take it, or for the log to be taken over when
+   * that one is gone, before it fails. Default 30,000.
+   */
   readonly acquireTimeoutMs?: number
 }
 
@@ -61,11 +59,9 @@ export interface SnapshotFacts {
   readonly ledgerId: bigint
 }
 
-interface Pending extends Proposal {
-  session: ClientSession
-  seq: number
-  readonly body: Buffer
-  readonly resolve: (outcome: Outcome) => void
+export interface ReplicaParts {
+  readonly log: Log
+  readonly forwards: Forwards
 }
 
 export class Replica {
@@ -73,10 +69,10 @@ export class Replica {
   readonly #state: ReplicatedState
   readonly #options: Required<ReplicaOptions>
   readonly #proposer: Proposer
-  readonly #pending = new Map<string, Pending>()
+  readonly #unserve: () => void
+  readonly #commands: Commands
   readonly #moved = new Gate()
   readonly #closing = new AbortController()
-  #session: ClientSession
   #following: Promise<void> | undefined
   #failure: Error | undefined
   #applyFailed = false
@@ -87,17 +83,29 @@ export class Replica {
   #snapshotAt = 0
   #checkedAt = 0
 
-  private constructor(log: Log, state: ReplicatedState, options: Required<ReplicaOptions>) {
+  private constructor(
+    { log, forwards }: ReplicaParts,
+    state: ReplicatedState,
+    options: Required<ReplicaOptions>,
+  ) {
     this.#log = log
     this.#state = state
     this.#options = options
-    this.#session = this.#newSession()
     this.#proposer = new Proposer({
       log,
-      applied: (position, signal) => this.#reach(position, signal),
+      asker: forwards.asker,
+      applied: (position, of, signal) =>
+        of === 'writer' ? this.#reach(position, signal) : this.#applied(position, signal),
       preface: () => this.#preface(),
       acquireTimeoutMs: options.acquireTimeoutMs,
     })
+    this.#commands = new Commands({
+      proposer: this.#proposer,
+      sessions: () => state.sessions,
+      random: log.parts.random,
+      sessionTimeoutMs: options.sessionTimeoutMs,
+    })
+    this.#unserve = forwards.server.serve(log.name, this.#proposer)
   }
 
   /**
@@ -105,17 +113,19 @@ export class Replica {
    * confirmed.
    */
   static async open(
-    log: Log,
+    parts: ReplicaParts,
     state: ReplicatedState,
     options: ReplicaOptions & CallSignal = {},
   ): Promise<Replica> {
     const { signal, ...own } = options
-    const replica = new Replica(log, state, { ...replicaDefaults, ...own })
+    const { log } = parts
+    const replica = new Replica(parts, state, { ...replicaDefaults, ...own })
     try {
       await replica.#catchUp({ follow: false, signal })
       const { snapshots } = await log.facts({ signal })
       replica.#snapshotAt = snapshots[0]?.position ?? 0
     } catch (error) {
+      replica.#unserve()
       await state.close()
       throw error
     }
@@ -147,41 +157,7 @@ export class Replica {
         `${this.#proposer.pendingBytes} bytes of commands have no answer yet; wait for ready()`,
       )
     }
-    const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
-    const session = this.#session
-    this.#propose({
-      session,
-      seq: session.take(),
-      body,
-      resolve,
-      failed: reject,
-    })
-    return orAborted(promise, signal)
-  }
-
-  #propose(command: Pick<Pending, 'session' | 'seq' | 'body' | 'resolve' | 'failed'>): void {
-    const pending: Pending = {
-      ...command,
-      bytes: command.body.length,
-      settled: false,
-      attempts: 0,
-      record: () =>
-        encodeReplicaRecord({
-          type: 'command',
-          session: pending.session.id,
-          seq: pending.seq,
-          ackedUpTo: pending.session.ackedUpTo,
-          body: pending.body,
-        }),
-      // The answer comes with applying it.
-      appended: () => undefined,
-      failed: (error) => {
-        this.#pending.delete(keyOf(pending))
-        command.failed(error)
-      },
-    }
-    this.#pending.set(keyOf(pending), pending)
-    this.#proposer.propose(pending)
+    return orAborted(this.#commands.execute(body), signal)
   }
 
   get writable(): boolean {
@@ -267,8 +243,9 @@ export class Replica {
 
   async #close(): Promise<void> {
     await this.#snapshotting?.catch(() => undefined)
-    this.#proposer.offer(encodeReplicaRecord({ type: 'close', session: this.#session.id }))
+    this.#proposer.offer(this.#commands.goodbye())
     this.#closing.abort()
+    this.#unserve()
     this.#failure ??= new QuireError('QUIRE_CLOSED', `the replica ${this.#log.name} was closed`)
     this.#moved.open()
     await this.#proposer.close(this.#failure)
@@ -281,17 +258,9 @@ export class Replica {
     if (this.#failure) throw this.#failure
   }
 
-  #newSession(): ClientSession {
-    return new ClientSession(this.#log.parts.random.uuid().replaceAll('-', ''))
-  }
-
-  /** What a new owner writes first: its session, and the end of those whose time is over. */
   #preface(): Buffer[] {
     this.#checkUsable()
-    const { sessionTimeoutMs: timeoutMs } = this.#options
-    const expire = encodeReplicaRecord({ type: 'expire' })
-    if (this.#state.sessions.has(this.#session.id)) return [expire]
-    return [encodeReplicaRecord({ type: 'open', session: this.#session.id, timeoutMs }), expire]
+    return this.#commands.preface()
   }
 
   async #applied(position: number, signal: AbortSignal): Promise<void> {
@@ -354,7 +323,7 @@ export class Replica {
       try {
         const from = this.#state.position
         for await (const batch of this.#log.batches({ ...options, from })) {
-          this.#settle(await this.#apply(batch))
+          this.#commands.settle(await this.#apply(batch))
           this.#moved.open()
           this.#maintain()
         }
@@ -378,52 +347,9 @@ export class Replica {
     }
   }
 
-  #settle(answers: readonly Answer[]): void {
-    for (const { session, seq, outcome } of answers) {
-      const pending = this.#pending.get(`${session}:${seq}`)
-      if (pending) this.#answer(pending, outcome)
-    }
-  }
-
-  #answer(pending: Pending, outcome: Outcome): void {
-    this.#pending.delete(keyOf(pending))
-    pending.session.answered(pending.seq)
-    this.#proposer.settle(pending)
-    if (outcome.type !== 'gone') {
-      pending.resolve(outcome)
-      return
-    }
-    if (pending.attempts > 1) {
-      pending.failed(
-        new QuireError(
-          'QUIRE_SESSION_GONE',
-          'the session of the command has ended: whether an earlier attempt took effect is ' +
-            'unknown; read the state to know',
-        ),
-      )
-      return
-    }
-    // Sent once, and refused: it had no effect. A session after long silence: a new one takes it
-    // up.
-    if (this.#session === pending.session) this.#renewSession()
-    const session = this.#session
-    this.#propose({
-      session,
-      seq: session.take(),
-      body: pending.body,
-      resolve: pending.resolve,
-      failed: (error) => pending.failed(error),
-    })
-  }
-
-  #renewSession(): void {
-    this.#session = this.#newSession()
-    for (const record of this.#preface()) this.#proposer.offer(record)
-  }
-
   /** After each batch, on the owner: a check, and a snapshot when it is time. */
   #maintain(): void {
-    if (!this.#proposer.owning) return
+    if (this.#proposer.owned === undefined) return
     const { check } = this.#state
     if (check && check.position > this.#checkedAt) {
       this.#checkedAt = check.position
@@ -467,7 +393,7 @@ export class Replica {
       return error
     }
     this.#snapshotAt = snapshot.position
-    this.#recall()
+    this.#commands.recall()
     return undefined
   }
 
@@ -478,23 +404,4 @@ export class Replica {
       'it; bring back the ledgers of its snapshots'
     return new QuireError('QUIRE_SNAPSHOT_CORRUPT', text, { cause, facts: { oldest } })
   }
-
-  /**
-   * A snapshot jumps over records that this replica then never sees: their answers are in its
-   * sessions.
-   */
-  #recall(): void {
-    for (const pending of this.#pending.values()) {
-      if (pending.attempts === 0) continue
-      const result = this.#state.sessions.resultOf(pending.session.id, pending.seq)
-      if (result) this.#answer(pending, decodeOutcome(result))
-      // If it comes to be sent again to a session that has ended, the first attempt may be behind
-      // the jump.
-      else pending.attempts += 1
-    }
-  }
-}
-
-function keyOf(pending: Pick<Pending, 'session' | 'seq'>): string {
-  return `${pending.session.id}:${pending.seq}`
 }

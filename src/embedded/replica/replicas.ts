@@ -12,8 +12,7 @@ export interface QueryOptions extends CallSignal {
   /**
    * `local` (the default) answers from what this replica has applied, which may be behind.
    * `linearizable` sees everything that was answered anywhere before the call; it costs a record in
-   * the log, shared by the queries of one moment, and this node takes the log over if it does not
-   * own it.
+   * the log, shared by the queries of one moment.
    */
   readonly consistency?: 'local' | 'linearizable'
 }

@@ -43,7 +43,11 @@ async function start(options: OpenOptions, outside: Io = io): Promise<Started> {
   const failures: unknown[] = []
   const settings = parseOpenOptions({ segmentBytes: 1024 * 1024, ...options })
   const failed = (error: unknown): void => void failures.push(error)
-  return { node: await startNode({ io: outside, logger: silent, settings, failed }), failures }
+  const handed = (): void => undefined
+  return {
+    node: await startNode({ io: outside, logger: silent, settings, failed, handed }),
+    failures,
+  }
 }
 
 /** An outside world whose journal disk fails when told. */

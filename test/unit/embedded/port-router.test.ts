@@ -36,6 +36,7 @@ function portWith(secret?: string): Port {
       metadata: taker('metadata'),
       peers: taker('peers'),
       inquiry: taker('inquiry'),
+      forward: taker('forward'),
       bookie: taker('bookie'),
     },
     io: { random, timers: time },
@@ -84,6 +85,7 @@ t.test('the first byte that tells decides, with all that came before it', (t) =>
   t.equal(route(`00000010${magic}00`), `8 metadata: 00000010${magic}`)
   t.equal(route(`00000010${hexOf('QRP1')}00`), `8 peers: 00000010${hexOf('QRP1')}`)
   t.equal(route(`00000010${hexOf('QRI1')}00`), `8 inquiry: 00000010${hexOf('QRI1')}`)
+  t.equal(route(`00000010${hexOf('QRX1')}00`), `8 forward: 00000010${hexOf('QRX1')}`)
   t.equal(route('000000100a'), '5 bookie: 000000100a', 'V3')
   t.equal(route('0000001002'), '5 bookie: 0000001002', 'V2')
   t.equal(route('00000010515200'), '7 bookie: 00000010515200')

@@ -83,9 +83,17 @@ export function endOf(record: LogRecord): number | undefined {
   return last ? last.endPosition : record.truncatedBefore
 }
 
-/** Becoming the owner: from here on, every change of an older owner is lost. */
-export function claim(record: LogRecord, owner: { id: string; token: string }): Change {
+/**
+ * Becoming the owner: from here on, every change of an older owner is lost. With `ifEpoch`, only
+ * after the owner of that epoch: of two who want to follow it, one does (E4).
+ */
+export function claim(
+  record: LogRecord,
+  owner: { id: string; token: string; ifEpoch?: number | undefined },
+): Change {
   if (record.ownerToken === owner.token) return { type: 'done' }
+  const { ifEpoch = record.ownerEpoch } = owner
+  if (record.ownerEpoch !== ifEpoch) return { type: 'lost', epoch: record.ownerEpoch }
   return {
     type: 'write',
     record: {
