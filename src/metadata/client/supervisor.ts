@@ -31,6 +31,7 @@ import type { CallOptions } from '../contract.ts'
 import { Link } from './link.ts'
 import { closedError, expiredError, outcomeOf, refusedError } from './outcomes.ts'
 import { isWrite, PendingCalls, type Call } from './pending.ts'
+import { Route } from './route.ts'
 import { WatchRegistry, type WatchCallback } from './watches.ts'
 
 export interface ClientEnvironment {
@@ -94,9 +95,7 @@ export class Supervisor {
   #state: State
   #alarm: Timer | undefined
   #closing = false
-  #nextAddress: number
-  /** Where the last server that refused said to ask. */
-  #leader: Address | undefined
+  readonly #route: Route
   /** Connections tried since a server last answered anything. */
   #attempts = 0
   #pingNumber = 0
@@ -119,7 +118,8 @@ export class Supervisor {
     this.#timeoutMs = options.timeoutMs
     this.#instanceId = options.instanceId ?? ''
     this.watches = new WatchRegistry(options.logger)
-    this.#nextAddress = options.random.below(options.addresses.length)
+    const { addresses, random } = options
+    this.#route = new Route({ addresses, at: random.below(addresses.length) })
     this.#establishByMs = options.clock.monotonicMs() + options.connectTimeoutMs
     // Nobody may be waiting when the first connection fails because of `close`.
     this.#ready.promise.catch(() => undefined)
@@ -194,11 +194,8 @@ export class Supervisor {
   }
 
   #dial(): State {
-    const { addresses, network, timers, clock } = this.#options
-    const address = this.#leader ?? addresses[this.#nextAddress++ % addresses.length]
-    this.#leader = undefined
-    if (!address)
-      throw new QuireError('QUIRE_BAD_OPTION', 'no address of a metadata server was given')
+    const { network, timers, clock } = this.#options
+    const address = this.#route.next()
     this.#attempts++
     const link: Link = new Link({
       network,
@@ -217,7 +214,10 @@ export class Supervisor {
         opened: (response) => this.#opened(response),
         packet: (packet) => this.#packet(packet),
         drain: () => this.#pump(),
-        closed: (error) => this.#disconnected(error),
+        closed: (error) => {
+          this.#route.silent()
+          this.#disconnected(error)
+        },
       },
     })
     return { type: 'dialling', link, atMs: clock.monotonicMs() }
@@ -234,7 +234,7 @@ export class Supervisor {
     const strange = resumed && response.sessionId !== this.#sessionId
     if (response.status !== 'ok' || strange) {
       link.destroy()
-      this.#leader = response.leader
+      this.#route.named(response.leader)
       this.#disconnected(refusedError(response))
       return
     }
@@ -244,6 +244,7 @@ export class Supervisor {
     this.#instanceId = response.instanceId
     this.#lastZxid = Math.max(this.#lastZxid, response.zxid)
     this.#heardMs = atMs
+    this.#route.serves()
     this.#state = { type: 'connected', link, ping: undefined }
     this.#ready.resolve()
     this.#arm()
@@ -381,10 +382,10 @@ export class Supervisor {
    * all at once.
    */
   #backOffMs(): number {
-    const { random, addresses } = this.#options
+    const { random } = this.#options
     const { first, most } = limits.backOffMs
-    if (this.#leader !== undefined && this.#attempts <= addresses.length) return 1
-    const round = Math.floor(this.#attempts / addresses.length)
+    if (this.#route.isNamed && this.#attempts <= this.#route.length) return 1
+    const round = Math.floor(this.#attempts / this.#route.length)
     const whole = Math.min(first * 2 ** Math.min(round, 10), most, this.#timeoutMs / 6)
     return whole / 2 + random.below(Math.ceil(whole / 2) + 1)
   }
@@ -412,6 +413,7 @@ export class Supervisor {
       const { link, ping } = this.#state
       const thirdMs = this.#timeoutMs / 3
       if (ping && nowMs >= ping.sentAtMs + thirdMs) {
+        this.#route.silent()
         this.#drop(new QuireError('QUIRE_TIMEOUT', 'the metadata server is silent'))
       } else if (!ping && nowMs >= this.#heardMs + thirdMs) {
         const number = ++this.#pingNumber

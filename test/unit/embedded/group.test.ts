@@ -1,6 +1,8 @@
 // Whole nodes that keep their metadata together, in the simulated world: how they find one another,
 // and what they refuse.
 import t from 'tap'
+import { connectMetadata } from '../../../src/metadata/client/index.ts'
+import type { MetadataStore } from '../../../src/metadata/contract.ts'
 import { inquire } from '../../../src/metadata/raft/founding/inquire.ts'
 import {
   clusterPort,
@@ -193,3 +195,93 @@ t.test(
     t.equal(await scene.append(b, 'without a'), 0, 'the one that moved counts')
   },
 )
+
+/** A process with a session of its own on the tree. */
+function treeOf(scene: Scene, machine: string, hosts: readonly string[]): MetadataStore {
+  const io = createSimulatedIo(scene.world, machine)
+  const addresses = hosts.map((host) => ({ host, port: clusterPort }))
+  return connectMetadata({ ...io, logger: quiet, addresses, timeoutMs: 6000 })
+}
+
+t.test('F3.75 a watch misses nothing when leaders change, and tells it once', async (t) => {
+  const scene = new Scene(t.name).start()
+  const { world } = scene
+  await scene.ready()
+  const [watcher, writer] = await world.settle(
+    Promise.all([treeOf(scene, 'w1', names).session(), treeOf(scene, 'w2', names).session()]),
+  )
+  await world.settle(writer.create('/x', Buffer.from('0')))
+  for (let round = 1; round <= 6; round++) {
+    let told = 0
+    const watch = (): void => void told++
+    const read = await world.settle(watcher.get('/x', { watch, linearizable: true }))
+    t.equal(Buffer.from(read.data).toString(), String(round - 1))
+    const leader = await scene.leads()
+    if (leader !== undefined) scene.cluster.operator(leader).kill()
+    if (round % 2 === 0) world.cables.partition(['w1'], [...names])
+    const setting = writer.set('/x', Buffer.from(String(round)), round - 1)
+    await world.settle(setting)
+    t.equal(told, told > 0 ? 1 : 0)
+    world.cables.heal()
+    await scene.until('the watch tells it', () => told > 0)
+    await scene.ready()
+    t.equal(told, 1, 'once')
+  }
+})
+
+t.test(
+  'F3.77 leaders that change take no ephemeral; a process that ends loses its own',
+  async (t) => {
+    const scene = new Scene(t.name).start()
+    const { world } = scene
+    await scene.ready()
+    const [owner, other] = await world.settle(
+      Promise.all([treeOf(scene, 'w1', names).session(), treeOf(scene, 'w2', names).session()]),
+    )
+    await world.settle(owner.create('/mine', Buffer.alloc(0), { mode: 'ephemeral' }))
+    const isThere = async (): Promise<boolean> =>
+      (await world.settle(other.exists('/mine', { linearizable: true }))) !== undefined
+    for (let round = 1; round <= 8; round++) {
+      await world.run(1500 + 300 * round)
+      const leader = await scene.leads()
+      if (leader === undefined) continue
+      if (round % 2 === 0) scene.cluster.operator(leader).kill()
+      else world.pause(leader, 6000)
+      t.ok(await isThere(), `round ${round}`)
+    }
+    await scene.ready()
+    world.kill('w1')
+    const sinceMs = world.scheduler.nowMs
+    await scene.until('it goes', async () => !(await isThere()))
+    const afterMs = world.scheduler.nowMs - sinceMs
+    t.ok(afterMs > 6000 - 6000 / 3 - 500, `not early: ${afterMs}`)
+  },
+)
+
+t.test('F3.78 a leader that others have replaced confirms nothing', async (t) => {
+  const scene = new Scene(t.name).start()
+  const { world } = scene
+  await scene.ready()
+  const writer = await world.settle(treeOf(scene, 'w2', names).session())
+  await world.settle(writer.create('/x', Buffer.from('old')))
+  await scene.until('a leader', async () => (await scene.leads()) !== undefined)
+  const old = (await scene.leads()) ?? ''
+  const reader = await world.settle(treeOf(scene, 'w1', [old]).session())
+  const others = names.filter((name) => name !== old)
+  world.cables.partition([old, 'w1'], [...others, 'w2'])
+  const reads: string[] = []
+  const read = async (): Promise<void> => {
+    const { data } = await reader.get('/x', { linearizable: true })
+    reads.push(Buffer.from(data).toString())
+  }
+  await world.settle(writer.set('/x', Buffer.from('new'), 0))
+  const asked = Promise.allSettled([read(), read()])
+  await world.run(3000)
+  t.same(reads, [], 'what is old is not told as what is')
+  world.cables.heal()
+  await world.settle(asked)
+  t.ok(
+    reads.every((text) => text === 'new'),
+    'nor later',
+  )
+})
