@@ -41,11 +41,11 @@ export function shakeHands(
   connection: Connection,
   options: ShakeOptions,
 ): Promise<Connection> {
-  return new Shaking(parts, connection, options).outcome.promise
+  return new Shaking(parts, connection, options).begin()
 }
 
 class Shaking implements ConnectionHandler {
-  readonly outcome = Promise.withResolvers<Connection>()
+  readonly #outcome = Promise.withResolvers<Connection>()
   readonly #parts: ShakeParts
   readonly #connection: Connection
   readonly #options: ShakeOptions
@@ -66,10 +66,19 @@ class Shaking implements ConnectionHandler {
     this.#timer = parts.timers.after(timeoutMs, () => {
       this.#fail(this.#error('QUIRE_TIMEOUT', `did not authenticate within ${timeoutMs} ms`))
     })
-    connection.start(this)
-    connection.write(carrier.frame(this.#handshake.hello))
     signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  begin(): Promise<Connection> {
+    const { carrier, signal } = this.#options
+    try {
+      this.#connection.start(this)
+      this.#connection.write(carrier.frame(this.#handshake.hello))
+    } catch (error) {
+      this.#fail(this.#explained(error))
+    }
     if (signal?.aborted) this.#onAbort()
+    return this.#outcome.promise
   }
 
   data(chunk: Buffer): void {
@@ -118,14 +127,14 @@ class Shaking implements ConnectionHandler {
     this.#settle()
     this.#connection.pause()
     this.#held = new HeldConnection(this.#connection, this.#parts.timers)
-    this.outcome.resolve(this.#held)
+    this.#outcome.resolve(this.#held)
   }
 
   #fail(error: QuireError): void {
     if (this.#isOver) return
     this.#settle()
     this.#connection.destroy(error)
-    this.outcome.reject(error)
+    this.#outcome.reject(error)
   }
 
   #settle(): void {

@@ -12,6 +12,7 @@ import type { ConnectOptions, OpenOptions } from '../embedded/options.ts'
 import type { Io } from '../io/io.ts'
 import type { Address } from '../io/network.ts'
 import type { Logger } from '../io/log.ts'
+import { SharedSecret } from '../wire/handshake.ts'
 import { createSimulatedIo } from './io.ts'
 import type { CrashMode } from './crash.ts'
 import { Gate } from '../embedded/log/wait.ts'
@@ -32,12 +33,19 @@ export interface ClusterOptions {
   readonly open?: Partial<OpenOptions>
   readonly connect?: Partial<ConnectOptions>
   readonly logger: (machine: string) => Logger
+  /** Of all nodes and clients. Default: none. */
+  readonly secret?: string | undefined
   /** Applied to what a node's thread is given. */
   readonly wrapNodeIo?: WrapIo
   /** Applied to what a node's process is given, beside that thread. */
   readonly wrapProcessIo?: WrapIo
   /** Milliseconds that the operator lets pass before a node that ended is started again. */
   readonly restartMs?: readonly [number, number]
+}
+
+/** Something in every fourth world, else nothing. */
+export function drawSecret({ scheduler }: World): string | undefined {
+  return scheduler.choose(4, 'secret') === 3 ? 'told to nobody else' : undefined
 }
 
 /** Where each node listens. */
@@ -48,6 +56,8 @@ export class SimulatedCluster {
   readonly world: World
   readonly nodes: readonly string[]
   readonly uri: string
+  /** What `options.secret` makes. */
+  readonly secret: SharedSecret | undefined
   readonly #options: ClusterOptions
   readonly #operators = new Map<string, Operator>()
   readonly #founders: readonly string[]
@@ -58,6 +68,7 @@ export class SimulatedCluster {
     this.nodes = options.nodes
     this.#founders = options.nodes.slice(0, options.founders ?? 1).map(addressOf)
     this.uri = `quire://${this.#founders.join(',')}`
+    this.secret = options.secret === undefined ? undefined : new SharedSecret(options.secret)
     for (const name of options.nodes) {
       const operator = new Operator(options.world, {
         name,
@@ -95,8 +106,9 @@ export class SimulatedCluster {
 
   /** A client on a machine of its own. Whatever ran there must have been killed. */
   client(machine: string, io: Io = createSimulatedIo(this.world, machine)): Promise<Client> {
-    const { logger, connect } = this.#options
-    return connectWith({ io, logger: logger(machine) }, this.uri, { dir: '/client', ...connect })
+    const { logger, connect, secret } = this.#options
+    const options = { dir: '/client', secret, ...connect }
+    return connectWith({ io, logger: logger(machine) }, this.uri, options)
   }
 
   #metadataOf(address: string): Partial<OpenOptions> {
@@ -105,7 +117,7 @@ export class SimulatedCluster {
   }
 
   #open(name: string): Promise<Node> {
-    const { world, logger, open } = this.#options
+    const { world, logger, open, secret } = this.#options
     const { wrapNodeIo: wrap = asItIs, wrapProcessIo = asItIs } = this.#options
     const programs = {
       'embedded/node-thread': (...[thread, io]: Parameters<typeof run>) =>
@@ -117,6 +129,7 @@ export class SimulatedCluster {
       listen: addressOf(name),
       insecure: true,
       ...this.#metadataOf(addressOf(name)),
+      secret,
       ...open,
     }
     return openWith({ io: wrapProcessIo(io, name), logger: logger(name) }, options)

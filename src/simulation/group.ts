@@ -5,8 +5,11 @@
 import { emptyConfiguration } from '../metadata/raft/core/configuration.ts'
 import { openMember } from '../metadata/raft/member.ts'
 import type { Founding, Member, MemberOptions } from '../metadata/raft/member.ts'
+import { PortRouter } from '../embedded/node/port-router.ts'
+import { withSecret } from '../io/authenticated-network.ts'
 import type { Io } from '../io/io.ts'
 import type { Logger } from '../io/log.ts'
+import { SharedSecret } from '../wire/handshake.ts'
 import { clusterPort, Operator, type WrapIo } from './cluster.ts'
 import { Disk } from './disk.ts'
 import { createSimulatedIo } from './io.ts'
@@ -19,6 +22,8 @@ export interface GroupOptions {
   readonly machines: readonly string[]
   readonly founders: number
   readonly logger: (machine: string) => Logger
+  /** Of all members. Default: none. */
+  readonly secret?: string | undefined
   readonly wrapIo?: WrapIo
   readonly member?: Partial<MemberOptions>
   /** Milliseconds that the operator lets pass before a member that ended is started again. */
@@ -97,8 +102,10 @@ export class SimulatedGroup {
   }
 
   async #open(machine: string): Promise<Member> {
-    const { world, wrapIo, logger, member } = this.#options
-    const io = (wrapIo ?? ((each: Io) => each))(createSimulatedIo(world, machine), machine)
+    const { world, wrapIo, logger, member, secret: text } = this.#options
+    const secret = text === undefined ? undefined : new SharedSecret(text)
+    const known = withSecret(createSimulatedIo(world, machine), secret)
+    const io = (wrapIo ?? ((each: Io) => each))(known, machine)
     await io.files.makeDirectory('/data')
     const opened = await openMember({
       ...io,
@@ -114,13 +121,9 @@ export class SimulatedGroup {
       ...member,
     })
     const task = world.node(machine).task
-    await io.network.listen({ host: machine, port }, (connection) => {
-      connection.start({
-        data: (chunk) => opened.accept(connection, chunk),
-        drain() {},
-        close() {},
-      })
-    })
+    const routes = { peers: opened.accept.bind(opened) }
+    const router = new PortRouter({ routes, io, logger: logger(machine), secret })
+    await io.network.listen({ host: machine, port }, (connection) => router.accept(connection))
     const ended = new Promise<void>((resolve) => task?.onEnd.push(() => resolve()))
     this.#ended.set(opened, ended)
     return opened

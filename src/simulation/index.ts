@@ -14,6 +14,7 @@ export {
 } from '../metadata/memory/memory-metadata.ts'
 export {
   clusterPort,
+  drawSecret,
   Operator,
   SimulatedCluster,
   type ClusterOptions,

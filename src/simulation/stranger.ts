@@ -38,11 +38,13 @@ function noise(random: SeededRandom): Buffer {
   const bytes = Buffer.from(
     Array.from({ length: 1 + random.below(bytesMax) }, () => random.below(256)),
   )
-  const kind = random.below(4)
+  const kind = random.below(5)
   if (kind === 0 || bytes.length < 12) return bytes
   // A length that fits, or nearly; then the beginning of one protocol or the other.
   bytes.writeUInt32BE(Math.max(1, bytes.length - 4 + random.below(3) - 1), 0)
   if (kind === 1) bytes.write('QRM1', 4, 'latin1')
   if (kind === 2) bytes.set([0x0a, 1 + random.below(20), 0x08, 0x03], 4)
+  if (kind === 3)
+    bytes.write(`QRA1\x01\x00${String.fromCharCode(1 + random.below(5))}`, 4, 'latin1')
   return bytes
 }

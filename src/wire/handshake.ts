@@ -61,7 +61,7 @@ const unauthorized = (text: string): QuireError => new QuireError('QUIRE_UNAUTHO
 const outOfTurn = ({ type }: AuthenticationMessage): QuireError =>
   new QuireError('QUIRE_BAD_FRAME', `a message of authentication out of turn: ${type}`)
 
-/** The sentence of a refusal, whoever gave it. */
+/** What a client is told that was refused. */
 const sentences = {
   refused: 'it was refused',
   version: 'the two sides speak different versions of the authentication: upgrade the older one',
@@ -160,7 +160,15 @@ export class ServerHandshake {
   }
 }
 
+/** What a server says of itself. */
+const refusals = {
+  refused: 'refused',
+  version: 'this node speaks another version of the authentication',
+  secret: 'that is not the secret of this node',
+  noSecret: 'this node has no secret',
+} as const
+
 /** A server's last word. */
-export function refuse(reason: keyof typeof sentences): ServerStep {
-  return { reply: encodeRefusal(reason, sentences[reason]), refusal: sentences[reason] }
+export function refuse(reason: keyof typeof refusals): ServerStep {
+  return { reply: encodeRefusal(reason, refusals[reason]), refusal: refusals[reason] }
 }

@@ -118,7 +118,7 @@ export class CrashClones {
     // A start on a full disk says so, and is tried again when there is room.
     clone.disk.capacityBytes = 2 ** 30
     await serve(world, clone)
-    const probe = await openProbe(createSimulatedIo(world, 'probe').network, 'clone')
+    const probe = await openProbe(createSimulatedIo(world, 'probe'), 'clone')
     const when = `after a crash at ${timeMs.toFixed(0)} ms ${machine}`
     for (const { ledgerId, entryId, payload } of promised.held) {
       const { found } = await probe.read(ledgerId, entryId)

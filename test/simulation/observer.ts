@@ -2,6 +2,11 @@
 // asked. Answers count when the bookie gives them to its socket, even if a crash then eats them.
 
 import type { Connection, ConnectionHandler, Io, Network } from '../../src/io/index.ts'
+import {
+  authenticationMagic,
+  authenticationPlugin,
+  decodeAuthentication,
+} from '../../src/wire/authentication.ts'
 import { operations, requestFlags, statuses } from '../../src/wire/bookie-messages.ts'
 import { createRequest, decodeRequest } from '../../src/wire/bookie-request.ts'
 import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'
@@ -71,6 +76,8 @@ class Conversation {
   readonly #response = createResponse()
   readonly #asked = new Map<string, Asked>()
   #isBookie: boolean | undefined
+  /** An exchange has begun, and the node has not said its last word. */
+  #isAuthenticating = false
 
   constructor(who: { bookie: string; client: string }, parts: ObserverParts) {
     this.#bookie = who.bookie
@@ -81,21 +88,35 @@ class Conversation {
   heard(chunk: Buffer): void {
     if (this.#isBookie === false) return
     this.#requests.push(chunk, (bytes, start, end) => {
-      this.#isBookie ??= !/^QR[A-Z]1$/.test(bytes.toString('latin1', start, start + 4))
+      const magic = bytes.toString('latin1', start, start + 4)
+      this.#isBookie ??= !/^QR[A-Z]1$/.test(magic)
+      this.#isAuthenticating ||= magic === authenticationMagic
       if (this.#isBookie) this.#requested(bytes, start, end)
     })
   }
 
   said(bytes: Uint8Array): void {
+    if (this.#isAuthenticating && !this.#isBookie) this.#authenticated(bytes, 4)
     if (this.#isBookie !== true) return
     this.#answers.push(Buffer.from(bytes), (chunk, start, end) => {
       this.#answered(chunk, start, end)
     })
   }
 
+  closed(): void {
+    const what = 'a connection ends while it is authenticated'
+    if (this.#isAuthenticating) this.#parts.sometimes?.met(what)
+  }
+
+  #authenticated(bytes: Uint8Array, from: number): void {
+    const { type } = decodeAuthentication(bytes.subarray(from))
+    if (type === 'welcome' || type === 'refusal') this.#isAuthenticating = false
+  }
+
   #requested(bytes: Buffer, start: number, end: number): void {
     const request = this.#request
     if (decodeRequest(bytes, start, end, 'v3-first', request) === 'bad') return
+    if (request.authPlugin === authenticationPlugin) this.#isAuthenticating = true
     this.#asked.set(`${request.txnHigh}/${request.txnLow}`, {
       operation: request.operation,
       ledgerId: ledgerIdFromHalves(request.ledgerHigh, request.ledgerLow),
@@ -122,6 +143,9 @@ class Conversation {
     if (asked === undefined) return
     this.#asked.delete(key)
     asked.done?.()
+    if (response.authPlugin === authenticationPlugin) {
+      this.#authenticated(bytes.subarray(0, response.bodyEnd), response.bodyStart)
+    }
     const { bookies, metadata, sometimes, now, promised } = this.#parts
     const { operation, flags, cameAt } = asked
     const entry = {
@@ -170,7 +194,10 @@ class ObservedConnection implements Connection {
         handler.data(chunk)
       },
       drain: () => handler.drain(),
-      close: (error) => handler.close(error),
+      close: (error) => {
+        this.#conversation.closed()
+        handler.close(error)
+      },
     })
   }
 

@@ -1,6 +1,7 @@
 // One bookie asked by itself, on the simulated network: what it holds, without the help of others.
 
-import type { Network } from '../../src/io/index.ts'
+import type { Io } from '../../src/io/index.ts'
+import { authenticateBookie } from '../../src/replication/bookie-authentication.ts'
 import { statuses, type BookieResponse } from '../../src/wire/bookie-messages.ts'
 import {
   addRequestBytes,
@@ -10,6 +11,7 @@ import {
 import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'
 import { masterKey } from '../../src/wire/digest.ts'
 import { FrameReader } from '../../src/wire/frame-reader.ts'
+import type { SharedSecret } from '../../src/wire/handshake.ts'
 import { ledgerIdHigh, ledgerIdLow, writeInt64, writeU32 } from '../../src/wire/int64.ts'
 import { entryHeadBytes, isNegative } from './observer.ts'
 
@@ -30,8 +32,12 @@ export interface Probe {
 const key = masterKey(Buffer.alloc(0))
 const farEntryId = 1_000_000_000
 
-export async function openProbe(network: Network, host: string): Promise<Probe> {
-  const connection = await network.connect({ host, port: 3181 }, { timeoutMs: 10_000 })
+export async function openProbe(io: Io, host: string, secret?: SharedSecret): Promise<Probe> {
+  const timeoutMs = 10_000
+  const dialled = await io.network.connect({ host, port: 3181 }, { timeoutMs })
+  const connection = secret
+    ? await authenticateBookie({ ...io, secret }, dialled, timeoutMs)
+    : dialled
   const frames = new FrameReader()
   const response = createResponse()
   const waiting = new Map<number, (response: BookieResponse) => void>()

@@ -3,13 +3,14 @@
 
 import type { Client } from '../../src/embedded/client.ts'
 import type { ClientSettings } from '../../src/embedded/options.ts'
-import type { Io, Logger } from '../../src/io/index.ts'
+import { withSecret, type Io, type Logger } from '../../src/io/index.ts'
 import { connectMetadata } from '../../src/metadata/client/index.ts'
 import type { MetadataStore } from '../../src/metadata/contract.ts'
 import {
   type ChoiceLists,
   createSimulatedIo,
   createTraceLogger,
+  drawSecret,
   type FaultKind,
   Host,
   Nemesis,
@@ -147,6 +148,7 @@ class Run {
       world: this.world,
       nodes: machines.slice(0, options.nodes ?? [3, 3, 4, 5][choose(this.world, 4)]),
       founders: options.founders ?? [1, 3][this.world.scheduler.choose(2, 'settings.founders')],
+      secret: drawSecret(this.world),
       logger: (machine) => this.#logger(machine),
       wrapNodeIo: (io, machine) => watched(observed(io, machine, parts), { oracle: this.#oracle }),
       open: {
@@ -286,8 +288,9 @@ class Run {
   /** Sessions on the tree itself, for a process. */
   metadataOf(machine: string, io: Io): MetadataStore {
     const { sessionTimeoutMs: timeoutMs = 10_000 } = this.#settings
-    const { addresses } = this.cluster
-    return connectMetadata({ ...io, logger: this.#logger(machine), addresses, timeoutMs })
+    const { addresses, secret } = this.cluster
+    const reach = withSecret(io, secret)
+    return connectMetadata({ ...reach, logger: this.#logger(machine), addresses, timeoutMs })
   }
 
   /** Nothing new is begun; what has begun must end. */

@@ -43,6 +43,7 @@ const seen = [
   'the power fails while a fence is on its way',
   'a write is torn by a loss of power',
   'the load of a snapshot is interrupted',
+  'a connection ends while it is authenticated',
   'an append of unknown outcome is there at last',
   'an append of unknown outcome is not there at last',
   'a command of unknown outcome took effect',
@@ -63,6 +64,7 @@ const seldom: ReadonlySet<string> = new Set([
   'the power fails while a fence is on its way',
   'a write is torn by a loss of power',
   'the load of a snapshot is interrupted',
+  'a connection ends while it is authenticated',
   'an append of unknown outcome is there at last',
   'damage in the middle of a journal is found',
   'a journal waits for room',
@@ -153,6 +155,10 @@ export class Sometimes {
     const counted = running
     counted.set(name, (counted.get(name) ?? 0) + 1)
     return () => counted.set(name, (counted.get(name) ?? 0) - 1)
+  }
+
+  met(name: Seen): void {
+    this.#saw(name)
   }
 
   /** A client has written an entry as a recoverer. */

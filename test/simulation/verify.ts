@@ -129,7 +129,7 @@ async function registers(run: Run): Promise<void> {
 async function bookies(run: Run, client: Client): Promise<void> {
   const { world, cluster, checkers } = run
   const { bookies } = checkers
-  const { network } = createSimulatedIo(world, 'v3')
+  const io = createSimulatedIo(world, 'v3')
   const there = new Set<bigint>()
   for await (const ledgerId of client.ledgers.list()) {
     if (!checkers.ledgers.isDeleted(ledgerId)) there.add(ledgerId)
@@ -137,7 +137,7 @@ async function bookies(run: Run, client: Client): Promise<void> {
   for (const { name, node } of cluster.operators) {
     if (node === undefined) continue
     buried(run, name)
-    const probe = await openProbe(network, name)
+    const probe = await openProbe(io, name, cluster.secret)
     const held = bookies.held.filter((e) => e.bookie === name && there.has(e.ledgerId))
     const fences = bookies.fences.filter((e) => e.bookie === name && there.has(e.ledgerId))
     await Promise.all([

@@ -4,7 +4,7 @@
 import type { ClientSettings } from '../../embedded/options.ts'
 import { QuireError } from '../../errors.ts'
 import { holdGlobals } from '../../io/real/globals.ts'
-import { SimulatedCluster } from '../cluster.ts'
+import { drawSecret, SimulatedCluster } from '../cluster.ts'
 import { allStarted, quiet, restartAll } from '../ending.ts'
 import { Host } from '../host.ts'
 import { createTraceLogger } from '../logger.ts'
@@ -69,6 +69,7 @@ export class ProgramRun<Model> {
     this.cluster = new SimulatedCluster({
       world: this.world,
       nodes: names('node', sizes['nodes'] ?? 3),
+      secret: drawSecret(this.world),
       logger: (machine) => createTraceLogger(machine, this.world),
       open: { ...settings, segmentBytes: 65_536, collectIntervalMs: 3000 },
       connect: settings,

@@ -5,7 +5,13 @@ import { QuireError } from '../../../src/errors.ts'
 import type { ReplicatedTreeStore } from '../../../src/io/index.ts'
 import type { RaftOptions } from '../../../src/metadata/raft/core/types.ts'
 import type { Member } from '../../../src/metadata/raft/member.ts'
-import { createTraceLogger, Nemesis, SimulatedGroup, World } from '../../../src/simulation/index.ts'
+import {
+  createTraceLogger,
+  drawSecret,
+  Nemesis,
+  SimulatedGroup,
+  World,
+} from '../../../src/simulation/index.ts'
 import { hashText } from '../../../src/simulation/random.ts'
 import { checkError, Report, type Violation } from '../../../src/simulation/report.ts'
 import { resultOf } from '../result.ts'
@@ -59,6 +65,7 @@ export class GroupRun {
       world: this.world,
       machines: founders === 5 ? machines : machines.slice(0, founders + this.choose(3)),
       founders,
+      secret: drawSecret(this.world),
       logger: (machine) => createTraceLogger(machine, this.world),
       wrapIo: (io, machine) => {
         const opened = (store: ReplicatedTreeStore) => void this.#stores.set(machine, store)

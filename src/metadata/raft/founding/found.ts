@@ -24,35 +24,43 @@ const everyMs = 500
 /** How often a node that waits for the same thing says so: once in so many rounds. */
 const saidEvery = 60
 
-/** Resolves when it is clear; QUIRE_ABORTED. */
+/** Resolves when it is clear; QUIRE_ABORTED, QUIRE_UNAUTHORIZED: no other peer has this secret. */
 export async function found(parts: FoundParts): Promise<Founding> {
   const { own, peers, timers, logger, signal } = parts
   let said = ''
   for (let round = 0; ; round++) {
     if (signal?.aborted === true) throw abortedError(signal)
     const heard = await Promise.all(peers.map((address) => hear(parts, address)))
+    const refused = heard.find(({ refusal }) => refusal !== undefined)?.refusal
+    const isStranger = heard.every(({ said, refusal }) => refusal ?? said?.id === own.id)
+    if (refused && isStranger) throw refused
     const verdict = judge(own, heard)
     if (verdict.type === 'begin') {
       const { clusterId, configuration } = verdict
       logger.info({ clusterId, founders: configuration.voters }, 'the node belongs to a cluster')
       return { clusterId, id: own.id, configuration }
     }
-    if (verdict.why !== said || round % saidEvery === 0) {
-      logger.warn({ id: own.id }, `waiting for the cluster: ${verdict.why}`)
+    const why = refused ? `${verdict.why} (${refused.message})` : verdict.why
+    if (why !== said || round % saidEvery === 0) {
+      logger.warn({ id: own.id }, `waiting for the cluster: ${why}`)
     }
-    said = verdict.why
+    said = why
     await new Promise<void>((resolve) => timers.after(everyMs, resolve))
   }
 }
 
-async function hear(parts: FoundParts, address: Address): Promise<Heard> {
+/** `refusal`: whoever is there has another secret, or none. */
+async function hear(
+  parts: FoundParts,
+  address: Address,
+): Promise<Heard & { refusal?: QuireError }> {
   try {
     return { address, said: await inquire(parts, address) }
   } catch (error) {
     const where = formatAddress(address)
-    const level = QuireError.is(error, 'QUIRE_UNAUTHORIZED') ? 'warn' : 'debug'
-    parts.logger[level]({ error: messageOf(error) }, `${where} does not say who it is`)
-    return { address, said: undefined }
+    parts.logger.debug({ error: messageOf(error) }, `${where} does not say who it is`)
+    const refusal = QuireError.is(error, 'QUIRE_UNAUTHORIZED') ? { refusal: error } : {}
+    return { address, said: undefined, ...refusal }
   }
 }
 
