@@ -23,6 +23,7 @@ function classPath(): string {
 export function startJava(
   program: readonly string[],
   options: readonly string[] = [],
+  input: 'ignore' | 'pipe' = 'ignore',
 ): ChildProcess {
   const flags = [
     '-Xmx256m',
@@ -32,7 +33,7 @@ export function startJava(
   ]
   const child = spawn('java', [...flags, '-cp', classPath(), ...program], {
     env: environment,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input, 'pipe', 'pipe'],
   })
   endWithParent(child)
   return child

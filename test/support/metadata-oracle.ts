@@ -18,6 +18,7 @@ export type Step =
       readonly path: string
       readonly data: string
       readonly mode: CreateMode
+      readonly ttlMs: number
     }
   | { readonly type: 'set'; readonly path: string; readonly data: string; readonly version: number }
   | { readonly type: 'delete'; readonly path: string; readonly version: number }
@@ -39,12 +40,26 @@ export interface SessionStep {
 
 export const sessionCount = 2
 
+export interface Shape {
+  readonly base: string
+  readonly modes: readonly [CreateMode, ...CreateMode[]]
+  /** Bad paths too, and watches. Default true. */
+  readonly hostile?: boolean
+}
+
+export const plainModes = [
+  'persistent',
+  'ephemeral',
+  'persistent-sequential',
+  'ephemeral-sequential',
+] as const
+
 /** A program of so many steps below `base`: the same seed, the same program. */
-export function program(options: { seed: number; steps: number; base: string }): SessionStep[] {
-  const below = createChooser(options.seed)
-  return Array.from({ length: options.steps }, () => ({
+export function program(shape: Shape & { seed: number; steps: number }): SessionStep[] {
+  const below = createChooser(shape.seed)
+  return Array.from({ length: shape.steps }, () => ({
     session: below(sessionCount),
-    step: step(below, options.base),
+    step: step(below, shape),
   }))
 }
 
@@ -54,8 +69,9 @@ type Read = 'get' | 'exists' | 'children'
 const pick = <T>(below: Below, from: readonly [T, ...T[]]): T => from[below(from.length)] ?? from[0]
 
 /** Few names, so that they meet: some are missing, some have children, some end with sequences. */
-function path(below: Below, base: string): string {
-  if (below(40) === 0) return pick(below, [`${base}/`, `${base}//x`, 'none', `${base}/../a`])
+function path(below: Below, { base, hostile = true }: Shape): string {
+  if (hostile && below(40) === 0)
+    return pick(below, [`${base}/`, `${base}//x`, 'none', `${base}/../a`])
   const depth = 1 + below(3)
   const names = Array.from({ length: depth }, () => pick(below, ['a', 'b', 'c', 's-0000000001']))
   return [base, ...names].join('/')
@@ -64,47 +80,50 @@ function path(below: Below, base: string): string {
 const version = (below: Below): number => pick(below, [-1, -1, 0, 0, 1, 2, 7])
 const data = (below: Below): string => 'x'.repeat(below(4) * below(40))
 
-const modes = ['persistent', 'ephemeral', 'persistent-sequential', 'ephemeral-sequential'] as const
+/** Longer than any trial. */
+const ttlMs = 86_400_000
 
-function creation(below: Below, base: string): Step & { type: 'create' } {
-  if (below(60) === 0) return { type: 'create', path: '/', data: '', mode: 'persistent' }
-  const mode = pick(below, modes)
-  const at = path(below, base)
+function creation(below: Below, shape: Shape): Step & { type: 'create' } {
+  const root = { type: 'create', path: '/', data: '', mode: 'persistent', ttlMs } as const
+  if (below(60) === 0) return root
+  const mode = pick(below, shape.modes)
+  const at = path(below, shape)
   const sequential = mode.endsWith('-sequential') && below(4) > 0
   const named = sequential ? `${at.replace(/\/[^/]*$/, '')}/${pick(below, ['s-', 'a', ''])}` : at
-  return { type: 'create', path: named, data: data(below), mode }
+  return { type: 'create', path: named, data: data(below), mode, ttlMs }
 }
 
-function step(below: Below, base: string): Step {
+function step(below: Below, shape: Shape): Step {
   const kind = below(100)
-  if (kind < 30) return creation(below, base)
+  if (kind < 30) return creation(below, shape)
   if (kind < 42)
-    return { type: 'set', path: path(below, base), data: data(below), version: version(below) }
+    return { type: 'set', path: path(below, shape), data: data(below), version: version(below) }
   // The root of each has children that the other one lacks: it is not read, and never changed.
   if (kind === 42) return { type: 'delete', path: '/', version: version(below) }
-  if (kind < 56) return { type: 'delete', path: path(below, base), version: version(below) }
+  if (kind < 56) return { type: 'delete', path: path(below, shape), version: version(below) }
   if (kind < 82) {
     const type = pick<Read>(below, ['get', 'exists', 'children'])
     return {
       type,
-      path: path(below, base),
-      watch: below(2) === 0,
+      path: path(below, shape),
+      watch: shape.hostile !== false && below(2) === 0,
       linearizable: below(2) === 0,
     }
   }
   if (kind === 99) return { type: 'renew' }
-  const operations = Array.from({ length: below(5) }, () => operation(below, base))
+  const operations = Array.from({ length: below(5) }, () => operation(below, shape))
   return { type: 'multi', operations }
 }
 
-function operation(below: Below, base: string): MultiOperation {
+function operation(below: Below, shape: Shape): MultiOperation {
   const kind = below(10)
   // Bad paths are found before the call is sent, or behind what comes before them: both are right.
-  const at = path(below, base)
+  const { base, modes } = shape
+  const at = path(below, shape)
   const good = at.startsWith(`${base}/`) && !/\/(?:\/|\.\.|$)/.test(at) ? at : `${base}/a`
   if (kind < 4) {
     const mode = pick(below, modes)
-    return { type: 'create', path: good, data: Buffer.from(data(below)), mode }
+    return { type: 'create', path: good, data: Buffer.from(data(below)), mode, ttlMs }
   }
   if (kind < 6) {
     return { type: 'set', path: good, data: Buffer.from(data(below)), version: version(below) }
@@ -161,7 +180,7 @@ export class Side {
   async #do(session: MetadataSession, index: number, step: Step): Promise<unknown> {
     switch (step.type) {
       case 'create':
-        return session.create(step.path, Buffer.from(step.data), { mode: step.mode })
+        return session.create(step.path, Buffer.from(step.data), step)
       case 'set':
         return session.set(step.path, Buffer.from(step.data), step.version)
       case 'delete':
