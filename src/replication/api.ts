@@ -40,8 +40,8 @@ export interface LedgerWriter extends AsyncDisposable {
   /** Payload bytes appended and not yet acknowledged. */
   readonly pendingBytes: number
   /**
-   * A bookie was left behind, so new entries have fewer copies than asked: roll to a new ledger
-   * once the cluster is whole.
+   * New entries have fewer copies than asked: a bookie was left behind, or the ledger was made when
+   * too few lived and more do now. Roll to a new ledger, which has as many as there can be.
    */
   readonly degraded: boolean
   /**

@@ -47,6 +47,8 @@ export interface LedgerClientParts {
 
 /** Ids that are tried before a creation gives up: each is new, so a second one is rare. */
 const createTries = 5
+/** Where nobody asks for a number. */
+const copiesDefault = 3
 const sweepMs = { least: 5, most: 250 }
 const emptyPassword = new Uint8Array(0)
 
@@ -97,6 +99,7 @@ class DrivenLedgerClient implements LedgerClient {
       identity: identityOf(created.ledgerId, created.metadata.value),
       metadata: created.metadata,
       txnHigh: this.#pipelineId(),
+      wantedCopies: options.writeQuorumSize ?? options.ensembleSize ?? copiesDefault,
       ended: (ended) => void this.#writers.delete(ended),
     })
     this.#writers.add(writer)

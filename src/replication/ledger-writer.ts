@@ -29,6 +29,8 @@ export interface LedgerWriterOptions {
   readonly identity: LedgerIdentity
   readonly metadata: Versioned<LedgerMetadata>
   readonly txnHigh: number
+  /** Copies of an entry that were asked for; there may have been fewer bookies. */
+  readonly wantedCopies: number
   /** Told once, when it has ended. */
   readonly ended: (writer: DrivenLedgerWriter) => void
 }
@@ -78,6 +80,9 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
   #lacTold = 0
   #quietSinceMs = 0
   #finished = false
+  /** Not all copies that were asked for were possible when the ledger was made: more are now. */
+  #couldHaveMore = false
+  readonly #stopWatching: (() => void) | undefined
 
   constructor(options: LedgerWriterOptions) {
     const { parts, identity, metadata, txnHigh } = options
@@ -100,6 +105,20 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     this.#toldLac = -1
     const state = this.#state
     this.#pipeline = new AddPipeline({ parts, identity, state, flags: 0, owner: this, txnHigh })
+    if (metadata.value.writeQuorumSize < options.wantedCopies) {
+      this.#stopWatching = parts.bookies.onChange(() => void this.#countBookies())
+    }
+  }
+
+  /** A16: who comes back is used again, by the next ledger. */
+  async #countBookies(): Promise<void> {
+    try {
+      const writable = await this.#parts.bookies.writable()
+      this.#couldHaveMore = writable.length > this.#state.quorum.ensembleSize
+    } catch (error) {
+      const facts = { ledgerId: String(this.ledgerId), error: messageOf(error) }
+      this.#parts.logger.debug(facts, 'whether there are more bookies by now is not known')
+    }
   }
 
   get lastAddConfirmed(): number {
@@ -111,7 +130,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
   }
 
   get degraded(): boolean {
-    return this.#state.lagging !== 0
+    return this.#state.lagging !== 0 || this.#couldHaveMore
   }
 
   /** Bytes of memory that its frames take. */
@@ -242,6 +261,7 @@ export class DrivenLedgerWriter implements LedgerWriter, PipelineOwner {
     const { end } = this.#state
     this.#finished = true
     this.#lacTimer?.cancel()
+    this.#stopWatching?.()
     this.#pipeline.close()
     this.#options.ended(this)
     this.#end.resolve(end === 'closed' ? undefined : this.#ending())

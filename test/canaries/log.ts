@@ -177,9 +177,10 @@ export const logCanaries: readonly Canary[] = [
     },
   },
   {
-    id: '57',
+    id: 'X1',
     what: 'commands are brought to an owner again before it is known whether they took effect, and under new numbers',
     runs: kills,
+    seed: 3,
     edits: {
       'embedded/replica/proposer.ts': [
         ["await applied(channel.nextPosition, 'channel', either)", 'await Promise.resolve(either)'],
@@ -194,7 +195,7 @@ export const logCanaries: readonly Canary[] = [
     },
   },
   {
-    id: '58',
+    id: 'X2',
     what: 'an owner answers what it was brought before that is durable',
     runs: late,
     edits: {
