@@ -1,7 +1,7 @@
 // The part of a node that replicates the metadata with its peers: a member of their group, what it
 // tells those who ask who it is, and the serving of clients while it leads.
-import { QuireError } from '../../errors.ts'
-import type { Address, Connection, Io, Logger, ReplicatedTreeStore } from '../../io/index.ts'
+import { abortedError, QuireError } from '../../errors.ts'
+import type { Address, Connection, Io, Logger, ReplicatedTreeStore, Timer } from '../../io/index.ts'
 import { membersOf } from '../../metadata/raft/core/configuration.ts'
 import type { SoftState } from '../../metadata/raft/core/effects.ts'
 import { AddressBook } from '../../metadata/raft/founding/address-book.ts'
@@ -34,6 +34,9 @@ interface Own {
 
 /** How long a leader that is closed waits for another to take over. */
 const resignMs = 1_000
+/** When a node that hears of no leader says so, and how often again. */
+const tellFirstMs = 3_000
+const tellEveryMs = 30_000
 
 export class NodeGroup {
   readonly #parts: NodeGroupParts
@@ -44,12 +47,15 @@ export class NodeGroup {
   #server: LeaderServer | undefined
   #addresses: AddressBook | undefined
   #last: SoftState | undefined
+  readonly #inTouch = Promise.withResolvers<void>()
 
   private constructor(parts: NodeGroupParts, store: ReplicatedTreeStore, own: Own) {
     this.#parts = parts
     this.#token = foundingToken(parts.peers)
     this.#store = store
     this.#own = own
+    // It may fail before anybody waits for it.
+    this.#inTouch.promise.catch(() => undefined)
   }
 
   /**
@@ -101,17 +107,18 @@ export class NodeGroup {
   }
 
   /**
-   * Takes part, from `address`, where the routes are served already. Resolves once it is clear in
-   * which cluster: that may take as long as the slowest of its founders.
+   * Takes part, from `address`, where the routes are served already. Resolves once it has heard of
+   * a leader: that may take as long as the slowest of its founders. Who was removed hears of none,
+   * and so serves nothing under an id that is gone.
    */
   async begin(address: Address): Promise<void> {
-    const { io, peers, failed, signal } = this.#parts
+    const { io, peers, signal } = this.#parts
     const logger = this.#parts.logger.child({ part: 'metadata' })
     const { network, timers } = io
     const own = { id: this.#own.id, token: this.#token }
     const clusterId = (): string => this.#own.clusterId
     const about = { network, timers, logger, signal }
-    const rescued = (by: string): void => failed(rescuedError(by, this.#own))
+    const rescued = (by: string): void => this.#fail(rescuedError(by, this.#own))
     this.#addresses = new AddressBook({ ...about, own: address, seeds: peers, clusterId, rescued })
     const addresses = this.#addresses
     const member = await openMember({
@@ -122,12 +129,34 @@ export class NodeGroup {
       logger,
       changed: (softState) => this.#changed(softState),
     })
-    void member.failed.then(failed)
+    void member.failed.then((error) => this.#fail(error))
     this.#own = member.identity
     const addressOf = (id: string): Address | undefined => addresses.of(id)
     this.#server = new LeaderServer({ ...io, member, addressOf, logger })
     this.#member = member
     if (this.#last) this.#server.changed(this.#last)
+    await this.#isInTouch()
+  }
+
+  async #isInTouch(): Promise<void> {
+    const { io, logger, signal } = this.#parts
+    const abort = (): void => {
+      if (signal) this.#inTouch.reject(abortedError(signal))
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    if (signal?.aborted === true) abort()
+    let timer: Timer | undefined
+    const tell = (): void => {
+      logger.warn({ id: this.#own.id }, `waiting for the cluster: ${this.waitsFor}`)
+      timer = io.timers.after(tellEveryMs, tell)
+    }
+    timer = io.timers.after(tellFirstMs, tell)
+    try {
+      await this.#inTouch.promise
+    } finally {
+      timer.cancel()
+      signal?.removeEventListener('abort', abort)
+    }
   }
 
   /** What it waits for, in words: who is not in touch. */
@@ -148,11 +177,17 @@ export class NodeGroup {
     else await this.#store.close()
   }
 
+  #fail(error: Error): void {
+    this.#parts.failed(error)
+    this.#inTouch.reject(error)
+  }
+
   #changed(softState: SoftState): void {
     this.#last = softState
     this.#server?.changed(softState)
+    if (softState.leader !== undefined) this.#inTouch.resolve()
     if (!softState.retired) return
-    this.#parts.failed(
+    this.#fail(
       new QuireError(
         'QUIRE_IDENTITY_MISMATCH',
         `node ${this.#own.id} was removed from its cluster, and its id never comes back: start ` +

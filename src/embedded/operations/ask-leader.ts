@@ -17,6 +17,8 @@ export interface AskLeaderOptions {
 
 const waitMsDefault = 30_000
 export const againMs = 250
+/** A leader that is new does not know yet who is in touch: until then that is no reason. */
+export const newLeaderMs = 3_000
 
 /** What another leader, or the same one a moment later, may grant. */
 const passing = new Set([
@@ -57,12 +59,16 @@ export async function askLeader(
   { seeds, waitMs = waitMsDefault }: AskLeaderOptions,
 ): Promise<void> {
   const { clock } = parts.io
-  const endMs = clock.monotonicMs() + waitMs
+  const beganMs = clock.monotonicMs()
+  const endMs = beganMs + waitMs
+  const isPassing = (reason: string): boolean =>
+    passing.has(reason) ||
+    (reason === 'quorum-at-risk' && clock.monotonicMs() - beganMs < newLeaderMs)
   for (let why = ''; ;) {
     const { leader } = await leaderOf(parts, { seeds, waitMs: endMs - clock.monotonicMs(), why })
     const reply = await askOnce(parts, leader.address, asked)
     if (reply?.outcome === 'done' || reply?.reason === 'already-so') return
-    if (reply?.outcome === 'refused' && !passing.has(reply.reason)) throw refusedError(reply.reason)
+    if (reply?.outcome === 'refused' && !isPassing(reply.reason)) throw refusedError(reply.reason)
     why = reply?.reason ?? 'no answer'
     await pause(parts, againMs)
   }

@@ -6,7 +6,7 @@ import { formatAddress } from '../../io/address.ts'
 import type { Address } from '../../io/index.ts'
 import { bookieOf } from '../../metadata/raft/founding/member-id.ts'
 import type { AskedChange } from '../../wire/inquiry-codec.ts'
-import { againMs, askLeader, leaderOf, pause, refusedError } from './ask-leader.ts'
+import { againMs, askLeader, leaderOf, newLeaderMs, pause, refusedError } from './ask-leader.ts'
 import type { LedgerCopies } from './copies.ts'
 import { forgetBookie } from './forget.ts'
 import { lookAt, type OperationParts, type View } from './view.ts'
@@ -53,7 +53,7 @@ export async function addNode(parts: MembershipParts, address: Address): Promise
   const { id, isVoter } = await newcomer(parts, view, address)
   const { clusterId } = view
   if (isVoter) return { id, address, clusterId }
-  checkGrowth(view)
+  await checkGrowth(parts)
   await becomeLearner(parts, { id, address })
   await promote(parts, { id, address, without: [] })
   return { id, address, clusterId }
@@ -78,8 +78,7 @@ export async function replaceNode(
   const gone = memberAt(view, old)
   const { id, isVoter } = await newcomer(parts, view, address)
   if (gone !== undefined) {
-    const member = view.leader.status.members.find((each) => each.id === gone)
-    if (gone === view.leader.said.id || member?.inTouch === true) throw stillRuns(gone)
+    if (isThere(view, gone)) throw stillRuns(gone)
     if (!isVoter) await becomeLearner(parts, { id, address })
     await promote(parts, { id, address, without: [gone] })
   } else if (!isVoter || !view.leader.status.configuration.retired.includes(old)) {
@@ -96,6 +95,12 @@ export async function replaceNode(
     })
   })
   return { id, address, clusterId: view.clusterId, old: replaced, lacking }
+}
+
+/** It answers, to the leader or to this. */
+function isThere({ leader, nodes }: LedView, id: string): boolean {
+  const isInTouch = leader.status.members.some((each) => each.id === id && each.inTouch)
+  return isInTouch || nodes.some(({ said }) => said.id === id)
 }
 
 export interface RemoveOptions {
@@ -205,18 +210,30 @@ async function newcomer(
 }
 
 /** One voter more may need a greater majority: then nobody may be missing. */
-function checkGrowth({ leader }: LedView): void {
+async function checkGrowth(parts: MembershipParts): Promise<void> {
+  const { clock } = parts.io
+  const endMs = clock.monotonicMs() + newLeaderMs
+  for (;;) {
+    const missing = missingForGrowth(await leaderOf(parts, parts))
+    if (missing.length === 0) return
+    if (clock.monotonicMs() > endMs) {
+      throw refusedError(
+        'quorum-at-risk',
+        `${missing.join(', ')} cannot be reached, and with one node more the cluster could not do ` +
+          'without: start it, or replace it by the new node',
+      )
+    }
+    await pause(parts, againMs)
+  }
+}
+
+function missingForGrowth({ leader }: LedView): string[] {
   const { configuration, members } = leader.status
   const { voters } = configuration
   const half = (count: number): number => Math.floor(count / 2)
-  if (half(voters.length + 1) === half(voters.length)) return
+  if (half(voters.length + 1) === half(voters.length)) return []
   const missing = members.filter(({ id, inTouch }) => voters.includes(id) && !inTouch)
-  if (missing.length === 0) return
-  throw refusedError(
-    'quorum-at-risk',
-    `${missing.map(({ id }) => id).join(', ')} cannot be reached, and with one node more the ` +
-      'cluster could not do without: start it, or replace it by the new node',
-  )
+  return missing.map(({ id }) => id)
 }
 
 async function becomeLearner(

@@ -9,7 +9,9 @@ import {
   type MembershipParts,
   type Step,
 } from '../../../src/embedded/operations/membership.ts'
+import { bookiesOf } from '../../../src/embedded/operations/copies.ts'
 import { lookAround, type View } from '../../../src/embedded/operations/view.ts'
+import { withMetadata } from '../../../src/embedded/operations/with-metadata.ts'
 import { QuireError } from '../../../src/errors.ts'
 import { clusterPort, SimulatedCluster } from '../../../src/simulation/index.ts'
 import { names, Scene } from '../../support/group-scene.ts'
@@ -53,6 +55,36 @@ class Operations extends Scene {
     return spare
   }
 
+  /** Until it is done, repeated by its operator when it fails, while nodes are killed. */
+  async underKills(
+    work: () => Promise<unknown>,
+    isDone: (reason: unknown) => boolean = () => false,
+  ): Promise<void> {
+    const { world } = this
+    const choose = (count: number) => world.scheduler.choose(count, 'test.kills')
+    const outcome: { done?: boolean } = {}
+    const repeat = async (): Promise<void> => {
+      for (; outcome.done !== true; await world.pass(500)) {
+        try {
+          await work()
+          outcome.done = true
+        } catch (error) {
+          if (!QuireError.is(error)) throw error
+          outcome.done = isDone(error.facts['reason'])
+        }
+      }
+    }
+    void repeat()
+    for (let kills = 0; kills < 3 && outcome.done !== true; kills++) {
+      await world.run(choose(2500))
+      const view = await this.view().catch(() => undefined)
+      const leader = this.nameOf(view?.leader?.said.id) || (names[choose(3)] ?? 'a')
+      if (choose(2) === 0) this.cluster.operator(leader).kill()
+      else this.cluster.operator(leader).cutPower('none')
+    }
+    await this.until('it is done', () => outcome.done === true, 120_000)
+  }
+
   nameOf(id: string | undefined): string {
     return names.find((name) => this.cluster.operator(name).node?.id === id) ?? ''
   }
@@ -83,6 +115,11 @@ t.test('a node that waits is let in, as one operation, with progress', async (t)
   t.equal(spare.operator('d').node?.id, added.id, 'under the id that it waited with')
   const again = await world.settle(addNode(scene.with(), scene.address('d')))
   t.equal(again.id, added.id, 'asked for twice it is done once')
+  for (const operator of [...scene.cluster.operators, spare.operator('d')])
+    operator.cutPower('none')
+  await scene.ready()
+  await scene.until('it is back', () => spare.operator('d').node?.id === added.id)
+  t.equal((await scene.configuration()).voters.length, 4, 'though nobody else lists its address')
 })
 
 t.test('with a node missing a fourth is not let in, and nothing has changed', async (t) => {
@@ -226,6 +263,59 @@ t.test(
   },
 )
 
+t.test('an empty disk answers for nothing that was on the one before', async (t) => {
+  const scene = await started(t.name)
+  const { world } = scene
+  const [first] = await scene.ready()
+  if (!first) throw new Error('there is one')
+  const written = async (): Promise<bigint> => {
+    const one = { ensembleSize: 1, writeQuorumSize: 1, ackQuorumSize: 1 }
+    const ledger = await first.ledgers.create(one)
+    await ledger.append(Buffer.from('on one disk'))
+    await ledger.close()
+    return ledger.ledgerId
+  }
+  const ledgerId = await world.settle(written())
+  const { seeds, ...parts } = scene.with()
+  const bookies = await world.settle(
+    withMetadata(parts, seeds, async ({ managers }) =>
+      bookiesOf((await managers.ledgers.read(ledgerId)).value),
+    ),
+  )
+  const [old = ''] = bookies
+  const name = scene.nameOf(old)
+  scene.wipe(name)
+  await scene.until('it waits', async () => (await scene.ask(name))?.clusterId === '')
+  await world.run(15_000)
+  const address = scene.address(name)
+  const { lacking } = await world.settle(replaceNode(scene.with(), { old, address }))
+  t.match(lacking, { count: 1, atRisk: 1, ledgers: [{ ledgerId, copies: 0 }] }, 'it is named')
+  await scene.until('it serves', () => scene.cluster.operator(name).node !== undefined)
+  const other = names.find((each) => each !== name) ?? ''
+  const node = scene.cluster.operator(other).node
+  const read = async (): Promise<void> => {
+    const reader = await node?.ledgers.recover(ledgerId)
+    for await (const { entryId } of reader?.read({ from: 0, to: 0 }) ?? [])
+      t.fail(`read ${entryId}`)
+  }
+  await t.rejects(
+    world.settle(read()),
+    { code: 'QUIRE_ENTRY_UNREADABLE' },
+    'never that it is absent',
+  )
+})
+
+t.test('a node whose disks of the bookie alone are lost does not come back', async (t) => {
+  const scene = await started(t.name)
+  scene.cluster.operator('c').cutPower('none')
+  const { disk } = scene.world.node('c')
+  for (const path of disk.files()) {
+    if (/\/(?:journal|ledgers)\//.test(path)) disk.lose(path)
+  }
+  await scene.until('it refuses', () => scene.cluster.operator('c').refusals.length > 0)
+  t.match(scene.cluster.operator('c').refusals.at(-1)?.error, { code: 'QUIRE_IDENTITY_UNKNOWN' })
+})
+
 t.test('a node that runs is not replaced', async (t) => {
   const scene = await started(t.name)
   await scene.waiting('d')
@@ -236,40 +326,56 @@ t.test('a node that runs is not replaced', async (t) => {
   t.same(await scene.configuration(), before)
 })
 
+t.test('a node that was replaced while it was down stops when it comes back', async (t) => {
+  const scene = await started(t.name)
+  const { world } = scene
+  const leader = scene.nameOf((await scene.view()).leader?.said.id)
+  const name = names.find((each) => each !== leader) ?? ''
+  const operator = scene.cluster.operator(name)
+  const old = operator.node?.id ?? ''
+  operator.stop()
+  const spare = await scene.waiting('d')
+  await world.run(5000)
+  const { id } = await world.settle(replaceNode(scene.with(), { old, address: scene.address('d') }))
+  await scene.until('the new one serves', () => spare.operator('d').node?.id === id)
+  operator.start()
+  await scene.until('it stops', () => operator.refusals.length > 0)
+  t.equal(operator.node, undefined, 'it has served nothing')
+  t.match(operator.refusals[0]?.error, {
+    code: 'QUIRE_IDENTITY_MISMATCH',
+    message: /was removed from its cluster/,
+  })
+  t.notOk((await scene.configuration()).voters.includes(old))
+})
+
+t.test('leaders that die while a node is let in, or taken out, lose nothing of it', async (t) => {
+  for (const kind of ['add', 'remove'] as const) {
+    const scene = await started(`${t.name} ${kind}`)
+    const leader = scene.nameOf((await scene.view()).leader?.said.id)
+    const name = names.find((each) => each !== leader) ?? ''
+    const id = scene.cluster.operator(name).node?.id ?? ''
+    if (kind === 'add') await scene.waiting('d')
+    const work =
+      kind === 'add'
+        ? () => addNode(scene.with(), scene.address('d'))
+        : () => removeNode(scene.with(), { node: id, force: true })
+    await scene.underKills(work, (outcome) => kind === 'remove' && outcome === 'unknown-member')
+    const { voters, outgoing, learners } = await scene.configuration()
+    t.equal(voters.length, kind === 'add' ? 4 : 2)
+    t.same([outgoing, learners], [[], []], 'nothing is left half done')
+  }
+})
+
 t.test('F3.66 leaders that die while a node is replaced lose nothing of it', async (t) => {
   for (let seed = 1; seed <= 3; seed++) {
     const scene = await started(`${t.name} ${seed}`)
-    const { world } = scene
-    const choose = (count: number) => world.scheduler.choose(count, 'test.replace')
     const leader = scene.nameOf((await scene.view()).leader?.said.id)
     const name = names.find((each) => each !== leader) ?? ''
     const old = scene.cluster.operator(name).node?.id ?? ''
     scene.wipe(name)
     await scene.until('it waits', async () => (await scene.ask(name))?.clusterId === '')
     const address = scene.address(name)
-    const outcome: { done?: boolean } = {}
-    const replace = async (): Promise<void> => {
-      for (;;) {
-        try {
-          await replaceNode(scene.with(), { old, address })
-          outcome.done = true
-          return
-        } catch (error) {
-          // The operator who is told so repeats the command.
-          if (!QuireError.is(error)) throw error
-          await world.pass(500)
-        }
-      }
-    }
-    void replace()
-    for (let kills = 0; kills < 3 && outcome.done !== true; kills++) {
-      await world.run(choose(2500))
-      const view = await scene.view().catch(() => undefined)
-      const now = scene.nameOf(view?.leader?.said.id) || (names[choose(3)] ?? 'a')
-      if (choose(2) === 0) scene.cluster.operator(now).kill()
-      else scene.cluster.operator(now).cutPower('none')
-    }
-    await scene.until('it is replaced', () => outcome.done === true, 120_000)
+    await scene.underKills(() => replaceNode(scene.with(), { old, address }))
     const { voters, outgoing, learners } = await scene.configuration()
     t.equal(voters.length, 3, `seed ${seed}`)
     t.same([outgoing, learners], [[], []], `seed ${seed}: nothing is left half done`)
