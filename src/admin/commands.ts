@@ -124,6 +124,7 @@ export const commands: readonly Command[] = [
     about: 'When most nodes are lost for good: make a new cluster of what one node has',
     flags: [
       { flags: '--dir <DIR>', about: "the node's directory; it must not run", required: true },
+      { flags: '--journal <DIR>', about: 'its journal, where that is on another disk' },
       { flags: '--dry-run', about: 'say what may be lost, and change nothing' },
       json,
     ],

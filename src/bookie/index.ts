@@ -15,3 +15,4 @@ export {
   type KnownIdentity,
   openBookieStore,
 } from './identity/open.ts'
+export { type BookieSurvey, surveyBookie } from './survey.ts'

@@ -175,7 +175,7 @@ t.test('two of three disks are lost: what is left of the third is rescued', asyn
       bookieId: ids[0] ?? '',
       lost: { length: 2 },
       log: { term: Number, applied: Number, committed: Number, appended: Number },
-      ledgers: { total: Number, whole: Number, mayLack: { count: Number }, open: {}, gone: {} },
+      ledgers: { total: Number, whole: Number, lacking: { count: Number }, open: {}, gone: {} },
       logs: [{ name: 'orders', ownerEpoch: Number }],
     },
   ])

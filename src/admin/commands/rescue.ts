@@ -7,7 +7,8 @@ import type { Output } from '../output.ts'
 import { outside, text } from './outside.ts'
 
 export async function rescue(values: Values, output: Output): Promise<number> {
-  const parts = { ...outside(), dir: text(values['dir']) ?? '' }
+  const journal = text(values['journal'])
+  const parts = { ...outside(), dir: text(values['dir']) ?? '', journal }
   if (values['dryRun'] === true) {
     const plan = await planRescue(parts)
     output.event({ event: 'rescue-plan', ...factsOf(plan) }, planText(plan))
@@ -29,11 +30,18 @@ export async function rescue(values: Values, output: Output): Promise<number> {
   return 0
 }
 
-const idsOf = (group: Group): object => ({ ...group, ledgers: group.ledgers.map(String) })
+const groupFacts = ({ count, ledgers }: Group): object => ({
+  count,
+  ledgers: ledgers.map(({ ledgerId, held = null, missing = null }) => ({
+    ledgerId: String(ledgerId),
+    held,
+    missing,
+  })),
+})
 
 function factsOf(report: RescueReport): Record<string, unknown> {
   const { clusterId, id, bookieId, voters, lost, log, ledgers, logs } = report
-  const { total, whole, mayLack, open, gone } = ledgers
+  const { total, whole, lacking, open, gone } = ledgers
   return {
     clusterId,
     id,
@@ -44,16 +52,16 @@ function factsOf(report: RescueReport): Record<string, unknown> {
     ledgers: {
       total,
       whole,
-      mayLack: idsOf(mayLack),
-      open: idsOf(open),
-      gone: idsOf(gone),
+      lacking: groupFacts(lacking),
+      open: groupFacts(open),
+      gone: groupFacts(gone),
     },
     logs: logs.map((each) => ({ ...each, uncertain: each.uncertain.map(String) })),
   }
 }
 
 function planText({ clusterId, id, lost, log, ledgers, logs }: RescueReport): string {
-  const { total, whole, mayLack, open, gone } = ledgers
+  const { total, whole, lacking, open, gone } = ledgers
   const behind = log.appended - log.committed
   return [
     `Node ${id} of the cluster ${clusterId}; ${lost.length} other members: ${lost.join(', ')}.`,
@@ -61,9 +69,9 @@ function planText({ clusterId, id, lost, log, ledgers, logs }: RescueReport): st
       `${behind > 0 ? `, the last ${behind} of which may never have been acknowledged` : ''}. ` +
       'Changes that were acknowledged and did not arrive here are lost.',
     `Ledgers: ${total}, of which ${whole} are whole here.`,
-    ...listed(mayLack, 'closed, may lack entries that only lost nodes had'),
-    ...listed(open, 'not closed, end where this node stopped hearing of them'),
-    ...listed(gone, 'have entries that were never on this node: these are lost'),
+    ...listed(lacking, 'closed, with entries that are not here'),
+    ...listed(open, 'not closed, which end where this node stopped hearing of them'),
+    ...listed(gone, 'with entries that were never sent to this node'),
     ...logs.map(
       ({ name, ownerId, uncertain }) =>
         `Log ${name}, owned by ${ownerId || 'nobody'}: ` +
@@ -76,6 +84,9 @@ function planText({ clusterId, id, lost, log, ledgers, logs }: RescueReport): st
 
 function listed({ count, ledgers }: Group, what: string): string[] {
   if (count === 0) return []
-  const more = count > 20 ? ', …' : ''
-  return [`  ${count} ${what}: ${ledgers.slice(0, 20).map(String).join(', ')}${more}`]
+  const names = ledgers.slice(0, 20).map(({ ledgerId, held, missing }) => {
+    if (missing !== undefined) return `${ledgerId} lacks ${missing}`
+    return held === undefined ? String(ledgerId) : `${ledgerId} has ${held}`
+  })
+  return [`  ${count} ${what}: ${names.join(', ')}${count > names.length ? ', …' : ''}`]
 }

@@ -219,8 +219,8 @@ async function checkGrowth(parts: MembershipParts): Promise<void> {
     if (clock.monotonicMs() > endMs) {
       throw refusedError(
         'quorum-at-risk',
-        `${missing.join(', ')} cannot be reached, and with one node more the cluster could not do ` +
-          'without: start it, or replace it by the new node',
+        `${missing.join(', ')} cannot be reached, and with one node more the cluster could not ` +
+          'do without: start it, or replace it by the new node',
       )
     }
     await pause(parts, againMs)

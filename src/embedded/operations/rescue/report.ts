@@ -1,9 +1,10 @@
-// What may be lost when one node goes on alone, from what it has of the metadata.
+// What is lost when one node goes on alone, from what it has of the metadata and of the entries.
 //
-// An acknowledged entry is on Qa bookies of the Qw that it was sent to. With fewer than Qw - Qa + 1
-// of these left, all that had it may be gone. So a closed ledger is whole where that many copies
-// are here, and may lack entries where there are fewer; where there is none, what is missing is
-// known. The end of an open ledger is known by nobody who is left.
+// The bookie's own disk says of each closed ledger which entries are here: the others are lost. The
+// end of an open ledger is known by nobody who is left. Where the disk cannot be read, the ledgers'
+// metadata says what may be lost: an acknowledged entry is on Qa bookies of the Qw that it was sent
+// to, so with fewer than Qw - Qa + 1 of these left, all that had it may be gone.
+import type { BookieSurvey } from '../../../bookie/index.ts'
 import { decodeLogRecord } from '../../log/core/log-record-codec.ts'
 import { membersOf } from '../../../metadata/raft/core/configuration.ts'
 import { bookieOf } from '../../../metadata/raft/founding/member-id.ts'
@@ -33,13 +34,12 @@ export interface RescueReport {
   readonly logs: readonly LogLeft[]
 }
 
-/** Ids, at most as many as an answer names. `mayLack` and `open` overlap with nothing. */
 export interface LedgerSummary {
   readonly total: number
-  /** Closed, with enough copies here for each entry to be certain. */
+  /** Closed, with all entries here. */
   readonly whole: number
-  /** Closed, with a copy here of what this bookie had received: not of what only others had. */
-  readonly mayLack: Group
+  /** Closed, and entries are missing here, or may be. */
+  readonly lacking: Group
   /** Not closed: what was written last may be missing, and is cut off at what this bookie has. */
   readonly open: Group
   /** With entries that were never sent to this bookie. */
@@ -48,7 +48,16 @@ export interface LedgerSummary {
 
 export interface Group {
   readonly count: number
-  readonly ledgers: readonly bigint[]
+  /** At most as many as an answer names. */
+  readonly ledgers: readonly LedgerLeft[]
+}
+
+export interface LedgerLeft {
+  readonly ledgerId: bigint
+  /** Entries of it that are here; undefined: the bookie's disk was not read. */
+  readonly held: number | undefined
+  /** Entries that are not; undefined: not known. */
+  readonly missing: number | undefined
 }
 
 /** A log, and who owned it. */
@@ -61,11 +70,18 @@ export interface LogLeft {
   readonly uncertain: readonly bigint[]
 }
 
-export async function reportOf(stored: Stored, managers: Managers): Promise<RescueReport> {
+export interface WhatIsLeft {
+  readonly stored: Stored
+  readonly managers: Managers
+  /** Of the node's own bookie. */
+  readonly survey: BookieSurvey | undefined
+}
+
+export async function reportOf({ stored, managers, survey }: WhatIsLeft): Promise<RescueReport> {
   const { identity, state } = stored
   const last = state.configurations.at(-1)?.configuration
   const bookieId = bookieOf(identity.id)
-  const { summary, uncertain } = await ledgersLeft(managers, bookieId)
+  const { summary, uncertain } = await ledgersLeft(managers, { bookieId, survey })
   const { term, commit: committed } = state.hardState
   return {
     clusterId: identity.clusterId,
@@ -80,34 +96,49 @@ export async function reportOf(stored: Stored, managers: Managers): Promise<Resc
 }
 
 /** How a ledger fares when only the bookie of this node is left. */
-export type Fate = 'whole' | 'mayLack' | 'open' | 'gone'
+export type Fate = 'whole' | 'lacking' | 'open' | 'gone'
 
-export function fateOf(ledgerId: bigint, metadata: LedgerMetadata, bookieId: string): Fate {
+export interface BookieLeft {
+  readonly bookieId: string
+  readonly survey?: BookieSurvey | undefined
+}
+
+export function fateOf(
+  ledgerId: bigint,
+  metadata: LedgerMetadata,
+  { bookieId, survey }: BookieLeft,
+): LedgerLeft & { readonly fate: Fate } {
+  const { state, lastEntryId } = metadata
+  const isClosed = state === 'closed'
+  const held = survey?.held(ledgerId, isClosed ? lastEntryId : Number.MAX_SAFE_INTEGER - 1)
+  const missing = held !== undefined && isClosed ? lastEntryId + 1 - held : undefined
+  const left = { ledgerId, held, missing }
   const found = copiesOf(ledgerId, metadata, (each) => each === bookieId)
-  if (found === undefined) return 'whole'
-  if (found.copies === 0) return 'gone'
-  if (metadata.state !== 'closed') return 'open'
-  return found.copies >= found.needed ? 'whole' : 'mayLack'
+  if (found === undefined || missing === 0) return { ...left, fate: 'whole' }
+  if (found.copies === 0) return { ...left, fate: 'gone' }
+  if (!isClosed) return { ...left, fate: 'open' }
+  const isCertain = missing === undefined && found.copies >= found.needed
+  return { ...left, fate: isCertain ? 'whole' : 'lacking' }
 }
 
 async function ledgersLeft(
   managers: Managers,
-  bookieId: string,
+  bookie: BookieLeft,
 ): Promise<{ summary: LedgerSummary; uncertain: ReadonlySet<bigint> }> {
-  const counts = { whole: 0, mayLack: 0, open: 0, gone: 0 }
-  const named: Record<Fate, bigint[]> = { whole: [], mayLack: [], open: [], gone: [] }
+  const counts = { whole: 0, lacking: 0, open: 0, gone: 0 }
+  const named: Record<Fate, LedgerLeft[]> = { whole: [], lacking: [], open: [], gone: [] }
   const uncertain = new Set<bigint>()
   for await (const { ledgerId, metadata } of eachLedger(managers)) {
-    const fate = fateOf(ledgerId, metadata, bookieId)
+    const { fate, ...left } = fateOf(ledgerId, metadata, bookie)
     counts[fate] += 1
     if (fate === 'whole') continue
     uncertain.add(ledgerId)
-    if (named[fate].length < ledgersNamedMax) named[fate].push(ledgerId)
+    if (named[fate].length < ledgersNamedMax) named[fate].push(left)
   }
   const groupOf = (fate: Fate): Group => ({ count: counts[fate], ledgers: named[fate] })
-  const total = counts.whole + counts.mayLack + counts.open + counts.gone
-  const [mayLack, open, gone] = [groupOf('mayLack'), groupOf('open'), groupOf('gone')]
-  return { summary: { total, whole: counts.whole, mayLack, open, gone }, uncertain }
+  const total = counts.whole + counts.lacking + counts.open + counts.gone
+  const [lacking, open, gone] = [groupOf('lacking'), groupOf('open'), groupOf('gone')]
+  return { summary: { total, whole: counts.whole, lacking, open, gone }, uncertain }
 }
 
 async function logsLeft({ records }: Managers, uncertain: ReadonlySet<bigint>): Promise<LogLeft[]> {

@@ -5,6 +5,7 @@
 //     only voter: a crash leaves the old or the new, and a new one that is not fenced yet
 //     (fence.ts) does not start before a rescue was run to its end.
 // I3. The bookie is not touched: it keeps its id, its disks and its ledgers.
+import { surveyBookie } from '../../../bookie/index.ts'
 import { QuireError } from '../../../errors.ts'
 import type { DirectoryLock, Io, Logger, ReplicatedTreeStore } from '../../../io/index.ts'
 import { openMember, type Member } from '../../../metadata/raft/member.ts'
@@ -27,6 +28,8 @@ export interface RescueParts {
   readonly logger: Logger
   /** The node's own directory: nobody runs it. */
   readonly dir: string
+  /** Where its journal is. Default: in `dir`. */
+  readonly journal?: string | undefined
 }
 
 export interface Rescued extends RescueReport {
@@ -98,9 +101,11 @@ async function withOpened<T>(
 }
 
 async function report(parts: RescueParts, store: ReplicatedTreeStore): Promise<RescueReport> {
+  const { io, dir, journal = `${dir}/journal` } = parts
   const left = await readLeft(store, parts)
   try {
-    return await reportOf(left.stored, left.managers)
+    const survey = await surveyBookie(io.files, journal)
+    return await reportOf({ ...left, survey })
   } finally {
     await left.close()
   }
