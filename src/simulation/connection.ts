@@ -145,6 +145,12 @@ export class SimulatedConnection implements Connection {
     this.#peer.#resetLater()
   }
 
+  /** Whether its ends are on these two machines. */
+  isBetween(one: string, other: string): boolean {
+    const [here, there] = [this.task.node.name, this.#peer.task.node.name]
+    return (here === one && there === other) || (here === other && there === one)
+  }
+
   processEnded(hasPower: boolean): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'

@@ -7,6 +7,7 @@ import { clusterPort, type Operator, type Running } from './cluster.ts'
 import { defaultDiskFaults, defaultNetworkFaults } from './faults.ts'
 import { Damage, damageKinds, type DamageKind } from './damage.ts'
 import type { StoredRecord } from './journals.ts'
+import { Moments, type Aim, type Moment } from './moments.ts'
 import { messageMs, type SimulatedNode } from './node.ts'
 import { disturb, leave } from './stranger.ts'
 import type { World } from './world.ts'
@@ -39,6 +40,8 @@ export interface NemesisOptions {
   readonly everyMs?: number | undefined
   /** Whether a disk may lose these records in a way that no node can notice. Default: never. */
   readonly mayForget?: (machine: string, records: readonly StoredRecord[]) => boolean
+  /** Moments that faults meet. Default: by the seed. */
+  readonly moments?: readonly Moment[] | undefined
 }
 
 const faultsOfProcesses = [
@@ -58,6 +61,7 @@ const faultsOfNetwork = [
   'cut between two',
   'reset',
   'slow network',
+  'slow cable',
   'flaky network',
   'garbage',
 ] as const
@@ -90,6 +94,22 @@ export const isDamage = (kind: FaultKind): kind is DamageKind =>
 /** Whether a disk may be damaged: of what was acknowledged there is a whole copy elsewhere. */
 export const hasCopies = (cluster: Pick<Troubled, 'nodes'>): boolean => cluster.nodes.length > 2
 
+/** Kinds that can be aimed at a machine, or at two that speak with one another. */
+const aimed: ReadonlySet<FaultKind> = new Set([
+  ...faultsOfProcesses,
+  'partition',
+  'one-way partition',
+  'cut between two',
+  'reset',
+  'slow cable',
+  'disk stall',
+  'hung disk',
+  'slow disk',
+  'sync error',
+  'write error',
+  'full disk',
+])
+
 const crashModes = ['any', 'none', 'all', 'prefix', 'subset', 'any'] as const
 
 export class Nemesis {
@@ -101,8 +121,12 @@ export class Nemesis {
   /** What befell the disk that is damaged, in worlds where one is. */
   readonly damage: Damage | undefined
   readonly #faults: Record<Exclude<FaultKind, DamageKind>, () => void>
+  readonly #moments: Moments
+  readonly #aimed: readonly FaultKind[]
+  #isBefalling = false
   #healed = false
   #drawn = 0
+  #aim: Aim = {}
   /** What the present fault draws from: its own, so that one without it is like it otherwise. */
   #label = 'nemesis'
 
@@ -114,6 +138,8 @@ export class Nemesis {
     if (this.kinds.some(isDamage)) this.damage = this.#damage()
     this.#faults = { ...this.#ofProcesses(), ...this.#ofNetwork(), ...this.#ofDisks() }
     this.everyMs = options.everyMs ?? [150, 400, 1200, 3000][scheduler.choose(4, 'swarm.pace')] ?? 0
+    this.#aimed = this.kinds.filter((kind) => aimed.has(kind))
+    this.#moments = new Moments(scheduler, { everyMs: this.everyMs, favoured: options.moments })
     for (const node of this.#machines()) node.clockFaults.drift = this.#drift()
   }
 
@@ -132,6 +158,7 @@ export class Nemesis {
   async befall(forMs: number): Promise<void> {
     const { scheduler } = this.#world
     const endMs = scheduler.nowMs + forMs
+    this.#isBefalling = true
     while (this.kinds.length > 0) {
       const waitMs = scheduler.between([0, 2 * this.everyMs], 'nemesis.wait')
       if (scheduler.nowMs + waitMs >= endMs) break
@@ -139,18 +166,42 @@ export class Nemesis {
       this.happen(this.kinds[scheduler.choose(this.kinds.length, 'nemesis.kind')] ?? 'kill')
     }
     await this.#world.pass(Math.max(0, endMs - scheduler.nowMs))
+    this.#isBefalling = false
   }
 
-  /** One fault of the kind, now, unless it is left out. Most end by themselves. */
-  happen(kind: FaultKind): void {
+  /** A moment has come that faults may meet. What befalls it, if anything does. */
+  moment(moment: Moment, aim: Aim): FaultKind | undefined {
+    const kinds = this.#aimed
+    if (!this.#isBefalling || kinds.length === 0 || !this.#moments.isMet(moment)) return undefined
+    const { scheduler } = this.#world
+    const kind = kinds[scheduler.choose(kinds.length, 'moment.kind')] ?? 'reset'
+    scheduler.tell(() => moment, { machine: aim.machine ?? '' })
+    return this.happen(kind, aim) ? kind : undefined
+  }
+
+  /**
+   * One fault of the kind, now, unless it is left out; most end by themselves. One that is aimed
+   * comes when the event that it meets has ended, or up to a few milliseconds later.
+   */
+  happen(kind: FaultKind, aim?: Aim): boolean {
     const number = this.#drawn++
-    if (this.#options.faults?.includes(number) === false) return
-    this.#label = `fault ${number}`
-    const happened = isDamage(kind) ? this.damage?.happen(kind, this.#label) : kind
-    if (happened === undefined) return
+    if (this.#options.faults?.includes(number) === false) return false
+    const label = `fault ${number}`
+    this.#label = label
+    const happened = isDamage(kind) ? this.damage?.happen(kind, label) : kind
+    if (happened === undefined) return false
     this.counts.set(happened, (this.counts.get(happened) ?? 0) + 1)
-    this.#world.scheduler.tell(() => `fault ${number}: ${happened}`, { machine: '' })
-    if (!isDamage(kind)) this.#faults[kind]()
+    this.#world.scheduler.tell(() => `${label}: ${happened}`, { machine: '' })
+    if (isDamage(kind)) return true
+    const act = () => {
+      this.#label = label
+      this.#aim = aim ?? {}
+      this.#faults[kind]()
+      this.#aim = {}
+    }
+    if (aim === undefined || kind === 'reset') act()
+    else this.#endLater([0, this.#choose(2) * 4], act)
+    return true
   }
 
   /**
@@ -184,6 +235,7 @@ export class Nemesis {
     for (const operator of this.#options.cluster.operators) operator.start()
     const { cables, scheduler } = this.#world
     cables.heal()
+    cables.quicken()
     Object.assign(cables.faults, defaultNetworkFaults())
     for (const node of this.#machines()) {
       Object.assign(node.diskFaults, defaultDiskFaults(), { next: node.diskFaults.next })
@@ -254,14 +306,27 @@ export class Nemesis {
         mended()
       },
       'cut between two': () => {
-        const names = this.#names()
-        cables.partition([this.#pick(names)], [this.#pick(names)])
+        const [one, other] = this.#two()
+        cables.partition([one], [other])
         mended()
       },
       reset: () => {
+        const { machine, peer } = this.#aim
+        const isAimed = machine !== undefined && peer !== undefined
         for (const connection of cables.connections()) {
-          if (this.#choose(3) === 0) connection.reset()
+          const isHit = isAimed ? connection.isBetween(machine, peer) : this.#choose(3) === 0
+          if (isHit) connection.reset()
         }
+      },
+      'slow cable': () => {
+        const [one, other] = this.#two()
+        const latencyMs = [0.1, this.#between([1, this.#choose(2) === 0 ? 60 : 1500])] as const
+        cables.slowDown(one, other, latencyMs)
+        if (this.#choose(2) === 0) cables.slowDown(other, one, latencyMs)
+        this.#endLater([100, 8000], () => {
+          cables.quicken(one, other)
+          cables.quicken(other, one)
+        })
       },
       'slow network': () => {
         cables.faults.latencyMs = [0.1, this.#between([5, 400])]
@@ -318,9 +383,18 @@ export class Nemesis {
     this.#endLater([100, 10_000], () => (node.disk.capacityBytes = 2 ** 30))
   }
 
+  /** Of two that speak with one another, if a moment has them; else any two. */
+  #two(): [string, string] {
+    const names = this.#names()
+    const { machine = this.#pick(names), peer = this.#pick(names) } = this.#aim
+    return [machine, peer]
+  }
+
   /** Two groups of machines, neither empty. */
   #split(): [string[], string[]] {
     const names = this.#names()
+    const { machine } = this.#aim
+    if (machine !== undefined) return [[machine], names.filter((name) => name !== machine)]
     const one = names.filter(() => this.#choose(2) === 0)
     const other = names.filter((name) => !one.includes(name))
     if (one.length > 0 && other.length > 0) return [one, other]
@@ -344,12 +418,16 @@ export class Nemesis {
 
   #withClient(call: (name: string) => void): void {
     const clients = this.#options.clients()
+    const { peer } = this.#aim
+    if (peer !== undefined && clients.includes(peer)) return call(peer)
     if (clients.length > 0) call(this.#pick(clients))
   }
 
   #operator(): Kept {
     const { cluster } = this.#options
-    return cluster.operator(this.#pick(cluster.nodes))
+    const { machine } = this.#aim
+    const isNode = machine !== undefined && cluster.nodes.includes(machine)
+    return cluster.operator(isNode ? machine : this.#pick(cluster.nodes))
   }
 
   #names(): string[] {

@@ -24,6 +24,7 @@ export class SimulatedCables {
   readonly scheduler: Scheduler
   readonly #listening = new Map<string, Listening>()
   readonly #cut = new Set<string>()
+  readonly #slow = new Map<string, readonly [number, number]>()
   readonly #connections = new Set<SimulatedConnection>()
   readonly #node: (name: string) => SimulatedNode | undefined
   #lastPort = firstPort
@@ -58,8 +59,21 @@ export class SimulatedCables {
     return from !== to && this.#cut.has(`${from.name}>${to.name}`)
   }
 
+  /** What goes from one node to the other takes so long, until it is quickened. */
+  slowDown(from: string, to: string, rangeMs: readonly [number, number]): void {
+    this.scheduler.tell(() => `slow from here: ${to}`, { machine: from })
+    this.#slow.set(`${from}>${to}`, rangeMs)
+  }
+
+  /** As it was before; all of them when none is named. */
+  quicken(from?: string, to?: string): void {
+    if (from === undefined) this.#slow.clear()
+    else this.#slow.delete(`${from}>${to}`)
+  }
+
   latencyMs(from: SimulatedNode, to: SimulatedNode): number {
-    const range = from === to ? this.faults.loopbackMs : this.faults.latencyMs
+    const usual = from === to ? this.faults.loopbackMs : this.faults.latencyMs
+    const range = (this.#slow.size > 0 && this.#slow.get(`${from.name}>${to.name}`)) || usual
     return this.scheduler.between(range, 'net.latency')
   }
 

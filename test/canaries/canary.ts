@@ -7,7 +7,15 @@ export type Edit = readonly [from: string, to: string]
 
 export type Runs = Pick<
   RunOptions,
-  'areas' | 'clients' | 'everyMs' | 'faultMs' | 'founders' | 'kinds' | 'nodes' | 'patience'
+  | 'areas'
+  | 'clients'
+  | 'everyMs'
+  | 'faultMs'
+  | 'founders'
+  | 'kinds'
+  | 'moments'
+  | 'nodes'
+  | 'patience'
 >
 
 export interface Canary {
@@ -32,8 +40,15 @@ export interface ToCome {
   readonly bringer: string
 }
 
-/** Where nothing is said of it, the metadata is with one node: most mistakes are of other parts. */
-export const runsOf = ({ runs }: Pick<Canary, 'runs'>): Runs => ({ founders: 1, ...runs })
+/**
+ * Where nothing is said of it, the metadata is with one node, since most mistakes are of other parts,
+ * and faults come at any time.
+ */
+export const runsOf = ({ runs }: Pick<Canary, 'runs'>): Runs => ({
+  founders: 1,
+  moments: [],
+  ...runs,
+})
 
 /** The source with the mistake. */
 export function mutate(source: string, edits: readonly Edit[], name: string): string {

@@ -18,13 +18,35 @@ const recoveries: Runs = {
   everyMs: 600,
 }
 /** Connections that are lost, so that a member is given up while the others are only late. */
-const losses: Runs = { ...changes, kinds: ['flaky network', 'reset', 'slow network'] }
+const losses: Runs = {
+  ...changes,
+  kinds: ['reset', 'slow cable'],
+  moments: ['an entry is written'],
+  patience: 'short',
+}
+/** Recoveries beside a writer whose entries are late, with a fence that is lost on its way. */
+const lostFences: Runs = {
+  ...changes,
+  kinds: ['reset', 'slow cable', 'pause'],
+  moments: ['an entry is written', 'a fence is asked for', 'a fence is answered'],
+  everyMs: 400,
+  nodes: 3,
+  patience: 'usual',
+}
+/** Recoveries that more than one bookie answers late. */
+const lateFences: Runs = {
+  ...changes,
+  kinds: ['slow cable', 'disk stall', 'pause'],
+  moments: ['a fence is asked for'],
+  everyMs: 1000,
+}
 
 export const ledgerCanaries: readonly Canary[] = [
   {
     id: '1',
     what: 'recovery reads unfenced',
-    runs: losses,
+    runs: lostFences,
+    seed: 46,
     edits: {
       'replication/ledger-recovery.ts': [
         [
@@ -37,7 +59,7 @@ export const ledgerCanaries: readonly Canary[] = [
   {
     id: '2',
     what: 'coverage needs one reply less',
-    runs: changes,
+    runs: lateFences,
     edits: {
       'replication/core/quorum.ts': [
         [
@@ -79,6 +101,7 @@ export const ledgerCanaries: readonly Canary[] = [
     id: '5',
     what: 'floor of the last add confirmed omitted',
     runs: changes,
+    seed: 29,
     edits: {
       'replication/core/recovery.ts': [
         [
@@ -186,6 +209,7 @@ export const ledgerCanaries: readonly Canary[] = [
     id: '9',
     what: 'the scan runs before the acknowledgements of replaced members are all unset',
     runs: losses,
+    seed: 17,
     edits: {
       'replication/core/writer.ts': [
         [

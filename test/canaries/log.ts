@@ -120,7 +120,8 @@ export const logCanaries: readonly Canary[] = [
   {
     id: '46',
     what: 'sessions end by the clock of each replica',
-    runs: states,
+    runs: { ...states, kinds: ['kill of a client', 'clock jump'], everyMs: 1000, faultMs: 6000 },
+    seed: 3,
     edits: {
       'embedded/replica/replica.ts': [
         [
@@ -157,22 +158,6 @@ export const logCanaries: readonly Canary[] = [
     edits: {
       'embedded/replica/replicas.ts': [
         ["if (consistency === 'linearizable') await replica.barrier({ signal })", ''],
-      ],
-    },
-  },
-  {
-    id: '56',
-    what: 'commands are sent again before it is known whether they took effect, and applied again',
-    runs: kills,
-    edits: {
-      'embedded/replica/proposer.ts': [
-        ["await applied(writer.nextPosition, 'writer', signal)", ''],
-      ],
-      'snapshot/sessions.ts': [
-        [
-          "return result ? { type: 'again', result } : { type: 'apply' }",
-          "return { type: 'apply' }",
-        ],
       ],
     },
   },

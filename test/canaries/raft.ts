@@ -4,6 +4,8 @@ import type { Canary } from './canary.ts'
 
 /** Short, so that many seeds are looked at. */
 const faultMs = 8000
+/** A leader is hit while what it sends is not committed. */
+const leaders = ['a leader begins', 'a leader sends entries'] as const
 
 export const raftCanaries: readonly Canary[] = [
   {
@@ -55,14 +57,24 @@ export const raftCanaries: readonly Canary[] = [
     runs: {
       faultMs,
       kinds: ['partition', 'one-way partition', 'cut between two', 'kill'],
-      everyMs: 400,
+      moments: leaders,
+      everyMs: 1500,
     },
+    seed: 17,
     edits: {
       'metadata/raft/core/follower.ts': [
         [
           'advanceCommit(state, Math.min(commit, lastNew))',
           'advanceCommit(state, Math.min(commit, state.log.lastIndex))',
         ],
+        ['invariant(commit <= state.log.lastIndex,', 'invariant(commit >= 0,'],
+        [
+          'advanceCommit(state, commit)',
+          'advanceCommit(state, Math.min(commit, state.log.lastIndex))',
+        ],
+      ],
+      'metadata/raft/core/heartbeat.ts': [
+        ['commit: Math.min(progress.match, state.commit)', 'commit: state.commit'],
       ],
     },
   },
@@ -82,7 +94,8 @@ export const raftCanaries: readonly Canary[] = [
     id: '36',
     what: 'answers to earlier heartbeats confirm a read',
     world: 'group',
-    runs: { faultMs, kinds: ['pause'], everyMs: 400 },
+    runs: { faultMs, kinds: ['pause'], moments: leaders, everyMs: 2000 },
+    seed: 6,
     edits: {
       'metadata/raft/core/reads.ts': [
         [
@@ -106,7 +119,13 @@ export const raftCanaries: readonly Canary[] = [
     id: '38',
     what: 'a stale snapshot replaces a log that is longer',
     world: 'group',
-    runs: { faultMs, kinds: ['partition', 'cut between two'], everyMs: 1200 },
+    runs: {
+      faultMs,
+      kinds: ['partition', 'cut between two', 'slow cable'],
+      moments: ['a snapshot is sent', 'a leader sends entries'],
+      everyMs: 1200,
+    },
+    seed: 67,
     edits: {
       'metadata/raft/core/snapshot-receive.ts': [
         ['  return index <= state.commit\n', '  return false\n'],

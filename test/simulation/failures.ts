@@ -3,7 +3,14 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { lanes, shrink, writeReplay, type Plan, type Told } from '../../src/simulation/index.ts'
+import {
+  lanes,
+  moments,
+  shrink,
+  writeReplay,
+  type Plan,
+  type Told,
+} from '../../src/simulation/index.ts'
 import { patiences, runWhole, type RunOptions, type RunResult } from './run.ts'
 import { areas } from './tasks.ts'
 
@@ -13,10 +20,11 @@ export function optionsOf({ sizes, words, ...plan }: Plan): RunOptions {
   return { ...plan, faultMs, clients, everyMs, restMs, nodes, founders, ...told(words) }
 }
 
-function told(words: Plan['words'] = {}): Pick<RunOptions, 'areas' | 'patience'> {
+function told(words: Plan['words'] = {}): Pick<RunOptions, 'areas' | 'moments' | 'patience'> {
   const areasTold = words['areas'] && areas.filter((area) => words['areas']?.includes(area))
+  const momentsTold = words['moments'] && moments.filter((each) => words['moments']?.includes(each))
   const patience = patiences.find((each) => words['patience']?.includes(each))
-  return { areas: areasTold, patience }
+  return { areas: areasTold, moments: momentsTold, patience }
 }
 
 /** Writes the run into a file. */

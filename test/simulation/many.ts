@@ -3,7 +3,7 @@
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { commandFor } from './here.ts'
-import type { RunOptions } from './run.ts'
+import type { RunOptions, RunResult } from './run.ts'
 import { runPool, type Outcome } from './pool.ts'
 
 export interface ManyOptions {
@@ -21,6 +21,8 @@ export interface ManyOptions {
   readonly replays: string
   /** Only runs that failed are printed. */
   readonly onlyFailed?: boolean
+  /** Told of what each run showed. */
+  readonly seen?: (counts: RunResult['counts']) => void
 }
 
 /** What many runs came to. */
@@ -99,6 +101,7 @@ export async function runMany(options: ManyOptions): Promise<Tally> {
   bar?.start(options.total ?? 0, 0, { failed: 0, rate: 0 })
   const done = (outcome: Outcome) => {
     tally.add(outcome)
+    options.seen?.(outcome.result.counts)
     if (!options.onlyFailed || !outcome.result.ok) print(outcome, options.json)
     const rate = (tally.seeds / tally.minutes / 60).toFixed(2)
     bar?.update(tally.seeds, { failed: tally.failed, rate })

@@ -28,12 +28,12 @@ function observedTree(store: ReplicatedTreeStore, checker: MetadataChecker): Rep
     },
     commit: (batch) => watched(batch, () => store.commit(batch)),
     async apply(batch) {
-      isReplicated = true
-      const { index = 0 } = appliedBy(batch) ?? {}
-      if (index <= checker.appliedIndex) return store.apply(batch)
+      const index = appliedBy(batch)?.index
+      isReplicated ||= index !== undefined
+      if (index !== undefined && index <= checker.appliedIndex) return store.apply(batch)
       await watched(batch, async () => {
         await store.apply(batch)
-        checker.appliedIndex = Math.max(checker.appliedIndex, index)
+        checker.appliedIndex = Math.max(checker.appliedIndex, index ?? 0)
       })
     },
     children: (path) => store.children(path),

@@ -95,6 +95,7 @@ function said(history: (tree: Tree) => void, states: readonly string[] = []): st
     report,
     holders: (_ledgerId, entryId) => (entryId < 2 ? ['a', 'b'] : ['a']),
     fenced: (ledgerId) => (ledgerId === 6n ? [] : ['a']),
+    written: (ledgerId) => (ledgerId === 8n ? ['a'] : []),
     ackedCount: (ledgerId) => (ledgerId === 7n ? 2 : undefined),
     closed: () => undefined,
     states: new Set(states),
@@ -166,6 +167,11 @@ t.test('ledgers that change as they may not', async (t) => {
   }
   const bad: [string, string, (tree: Tree) => void][] = [
     ['I9', 'recovered, and not fenced', (tree) => tree.ledger(6n, open, recovering, closedAt(1))],
+    [
+      'I3',
+      'recovered, and a copy behind its end may yet be one of enough',
+      (tree) => tree.ledger(8n, open, recovering, closedAt(1)),
+    ],
     ['I12', 'closed twice', (tree) => tree.ledger(7n, open, closedAt(1), closedAt(1))],
     [
       'log segments',

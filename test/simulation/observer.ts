@@ -12,6 +12,7 @@ import { createRequest, decodeRequest } from '../../src/wire/bookie-request.ts'
 import { createResponse, decodeResponse } from '../../src/wire/bookie-response.ts'
 import { FrameReader } from '../../src/wire/frame-reader.ts'
 import { ledgerIdFromHalves } from '../../src/wire/int64.ts'
+import type { Aim, FaultKind, Moment } from '../../src/simulation/index.ts'
 import type { BookieChecker } from './checkers/bookies.ts'
 import type { MetadataChecker } from './checkers/metadata.ts'
 import type { Sometimes } from './sometimes.ts'
@@ -28,6 +29,8 @@ export interface ObserverParts {
   readonly bookies: BookieChecker
   readonly metadata: MetadataChecker
   readonly sometimes?: Sometimes
+  /** Told of moments that faults may meet; gives back what happened. */
+  readonly moment?: (moment: Moment, aim: Aim) => FaultKind | undefined
   /** Told when a bookie acknowledges a copy, or answers a fence. */
   readonly promised: (bookie: string) => void
   /** Grows with time: tells what came before what. */
@@ -78,6 +81,7 @@ class Conversation {
   #isBookie: boolean | undefined
   /** An exchange has begun, and the node has not said its last word. */
   #isAuthenticating = false
+  #isLost = false
 
   constructor(who: { bookie: string; client: string }, parts: ObserverParts) {
     this.#bookie = who.bookie
@@ -85,14 +89,17 @@ class Conversation {
     this.#parts = parts
   }
 
-  heard(chunk: Buffer): void {
-    if (this.#isBookie === false) return
+  /** False: the connection was reset on the way, and this is lost with all that follows. */
+  heard(chunk: Buffer): boolean {
+    if (this.#isBookie === false) return true
+    if (this.#isLost) return false
     this.#requests.push(chunk, (bytes, start, end) => {
       const magic = bytes.toString('latin1', start, start + 4)
       this.#isBookie ??= !/^QR[A-Z]1$/.test(magic)
       this.#isAuthenticating ||= magic === authenticationMagic
-      if (this.#isBookie) this.#requested(bytes, start, end)
+      if (this.#isBookie && !this.#isLost) this.#requested(bytes, start, end)
     })
+    return !this.#isLost
   }
 
   said(bytes: Uint8Array): void {
@@ -117,6 +124,10 @@ class Conversation {
     const request = this.#request
     if (decodeRequest(bytes, start, end, 'v3-first', request) === 'bad') return
     if (request.authPlugin === authenticationPlugin) this.#isAuthenticating = true
+    if (isFence(request) && request.entryId < 0) {
+      this.#isLost = this.#moment('a fence is asked for') === 'reset'
+      if (this.#isLost) return
+    }
     this.#asked.set(`${request.txnHigh}/${request.txnLow}`, {
       operation: request.operation,
       ledgerId: ledgerIdFromHalves(request.ledgerHigh, request.ledgerLow),
@@ -126,6 +137,10 @@ class Conversation {
       cameAt: this.#parts.now(),
       done: isFence(request) ? this.#fenceBegins() : undefined,
     })
+  }
+
+  #moment(moment: Moment): FaultKind | undefined {
+    return this.#parts.moment?.(moment, { machine: this.#bookie, peer: this.#client })
   }
 
   #fenceBegins(): (() => void) | undefined {
@@ -157,8 +172,13 @@ class Conversation {
     if (operation === operations.add && response.status === statuses.ok) {
       const isRecovery = (flags & requestFlags.recovery) !== 0
       bookies.acked({ ...entry, payload: asked.payload, isRecovery, cameAt, at: now() })
-      if (isRecovery) sometimes?.recovered(entry.ledgerId, this.#client)
-      else metadata.written(entry.ledgerId)
+      if (isRecovery) {
+        sometimes?.recovered(entry.ledgerId, this.#client)
+        this.#moment('an entry is recovered')
+      } else {
+        metadata.written(entry.ledgerId)
+        this.#moment('an entry is written')
+      }
       promised(this.#bookie)
     }
     const absent = isNegative(response.status)
@@ -167,6 +187,7 @@ class Conversation {
     if (isFence(asked)) {
       if (!absent && response.status !== statuses.ok) return
       bookies.fenced(entry, now(), absent)
+      if (asked.entryId < 0) this.#moment('a fence is answered')
       promised(this.#bookie)
     }
   }
@@ -190,8 +211,7 @@ class ObservedConnection implements Connection {
   start(handler: ConnectionHandler): void {
     this.#connection.start({
       data: (chunk) => {
-        this.#conversation.heard(chunk)
-        handler.data(chunk)
+        if (this.#conversation.heard(chunk)) handler.data(chunk)
       },
       drain: () => handler.drain(),
       close: (error) => {

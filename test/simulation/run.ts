@@ -13,6 +13,7 @@ import {
   drawSecret,
   type FaultKind,
   Host,
+  type Moment,
   Nemesis,
   type Plan,
   SimulatedCluster,
@@ -29,6 +30,7 @@ import { observed } from './observer.ts'
 import { resultOf } from './result.ts'
 import type { Unknowns } from './sometimes.ts'
 import { useRegisters } from './registers.ts'
+import type { TellMoment } from './turns.ts'
 import { verify } from './verify.ts'
 import { areas, tasks, type Area } from './tasks.ts'
 import { watched } from './raft/observer.ts'
@@ -44,6 +46,8 @@ export interface RunOptions {
   readonly kinds?: readonly FaultKind[] | undefined
   /** Numbers of the faults that happen. Default: all. */
   readonly faults?: readonly number[] | undefined
+  /** Moments that faults meet. Default: by the seed. */
+  readonly moments?: readonly Moment[] | undefined
   /** Choices to take again. */
   readonly choices?: ChoiceLists | undefined
   /** Mean time between two faults. Default: by the seed. */
@@ -136,13 +140,15 @@ class Run {
     const { scheduler } = this.world
     this.#pace = paceOf(options, this.world)
     this.report = new Report(() => scheduler.nowMs)
-    const checkers = createCheckers(this.world, this.report, () => this.#nemesis.damage)
+    const moment: TellMoment = (...at) => this.#nemesis.moment(...at)
+    const damage = () => this.#nemesis.damage
+    const checkers = createCheckers(this.world, this.report, { damage, moment })
     const isHeard = options.listen !== undefined || options.trace !== undefined
     this.checkers = isHeard ? heard(checkers, this.world) : checkers
     this.#clones = new CrashClones(this.world, this.report)
     const promised = (bookie: string) => this.#promised(bookie)
     this.#oracle = new RaftOracle(this.report)
-    const parts = { ...this.checkers, promised, now: () => scheduler.events }
+    const parts = { ...this.checkers, promised, moment, now: () => scheduler.events }
     this.#settings = patience[options.patience ?? patiences[choose(this.world, 3)] ?? 'usual']
     this.cluster = new SimulatedCluster({
       world: this.world,
@@ -150,7 +156,11 @@ class Run {
       founders: options.founders ?? [1, 3][this.world.scheduler.choose(2, 'settings.founders')],
       secret: drawSecret(this.world),
       logger: (machine) => this.#logger(machine),
-      wrapNodeIo: (io, machine) => watched(observed(io, machine, parts), { oracle: this.#oracle }),
+      wrapNodeIo: (io, machine) =>
+        watched(observed(io, machine, parts), {
+          oracle: this.#oracle,
+          moment: (what) => void moment(what, { machine }),
+        }),
       open: {
         ...this.#settings,
         segmentBytes: [65_536, 262_144][choose(this.world, 2)] ?? 0,
@@ -173,12 +183,14 @@ class Run {
       kinds: options.kinds,
       faults: options.faults,
       everyMs: this.#pace.everyMs,
+      moments: options.moments,
     })
   }
 
   /** What it takes to do the same again, as far as it went. */
   get plan(): Plan {
-    const { seed, kinds, faults, nodes, founders, areas: areasTold, patience: told } = this.#options
+    const { seed, kinds, faults, nodes, founders, moments } = this.#options
+    const { areas: areasTold, patience: told } = this.#options
     const { choices } = this.world.scheduler
     const { everyMs, ...pace } = this.#pace
     const clients = this.#hosts.length
@@ -189,7 +201,11 @@ class Run {
       ...(nodes !== undefined && { nodes }),
       ...(founders !== undefined && { founders }),
     }
-    const words = { ...(areasTold && { areas: areasTold }), ...(told && { patience: [told] }) }
+    const words = {
+      ...(areasTold && { areas: areasTold }),
+      ...(moments && { moments }),
+      ...(told && { patience: [told] }),
+    }
     return { seed, sizes, words, kinds, faults, choices }
   }
 

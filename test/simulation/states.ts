@@ -21,12 +21,15 @@ export const machine: Machine<List, string, number, null, List> = {
   },
 }
 
-/** The same; `loads` is called when a snapshot is loaded, and what it gives back when it was. */
-export function machineWith(loads: () => () => void): typeof machine {
+/**
+ * The same; `loads` is called when a snapshot is loaded, and what it gives back when all but its
+ * own time has passed.
+ */
+export function machineWith(loads: () => () => Promise<void>): typeof machine {
   const restore = async (chunks: AsyncIterable<Uint8Array>): Promise<List> => {
     const loaded = loads()
     const list = await machine.restore(chunks)
-    loaded()
+    await loaded()
     return list
   }
   return { ...machine, restore }

@@ -22,7 +22,7 @@ export const tasks: readonly Task[] = [
   { name: 'ledger deleter', area: 'ledgers', oneIn: 8, work: work.deleteLedger },
   { name: 'log writer', area: 'logs', oneIn: 3, work: work.writeLog('orders') },
   { name: 'log reader', area: 'logs', oneIn: 3, work: work.readLog('orders') },
-  { name: 'log truncator', area: 'logs', oneIn: 8, work: work.truncateLog('orders') },
+  { name: 'log truncator', area: 'logs', oneIn: 5, work: work.truncateLog('orders') },
   { name: 'machine user', area: 'states', oneIn: 3, work: work.useMachine('accounts') },
   { name: 'database user', area: 'states', oneIn: 3, work: work.useDatabase('bank') },
 ]

@@ -16,7 +16,7 @@ export type Work = (life: Life, checkers: Checkers) => Promise<void>
 
 /** Creates a ledger, appends, and closes it, or leaves it to others. */
 export const writeLedger: Work = async (life, checkers) => {
-  const { ledgers, quorums, sometimes } = checkers
+  const { ledgers, quorums, sometimes, turns } = checkers
   const { client, report } = life
   await life.during('a ledger is created', async () => {
     const quorum = quorums[life.choose(quorums.length)]
@@ -31,6 +31,7 @@ export const writeLedger: Work = async (life, checkers) => {
     if (life.choose(3) > 0) await Promise.all(pending)
     if (life.choose(4) === 0) return
     try {
+      turns.closing(writer.ledgerId)
       const last = await life.during('a ledger is closed', () =>
         sometimes.during('close', writer.ledgerId, () => writer.close()),
       )
@@ -75,12 +76,15 @@ async function appendOne(life: Life, ledgers: LedgerChecker, writer: LedgerWrite
   }
 }
 
-/** Fences whoever writes a ledger, and reads it to its end. */
-export const recoverLedger: Work = async (life, { ledgers, sometimes }) => {
-  const ids = ledgers.live
-  const ledgerId = ids[ids.length - 1 - life.choose(Math.min(6, Math.max(1, ids.length)))]
-  await life.pause([0, 1500])
-  if (ledgerId === undefined || life.stopping) return
+/** Fences whoever writes a ledger, and reads it to its end: some ledger, or one that changes. */
+export const recoverLedger: Work = async (life, { ledgers, metadata, sometimes, turns }) => {
+  const open = ledgers.live.filter((id) => metadata.ledger(id)?.state === 'open')
+  const ids = open.length === 0 || life.choose(2) === 0 ? ledgers.live : open
+  const some = ids[ids.length - 1 - life.choose(Math.min(6, Math.max(1, ids.length)))]
+  const pause = life.pause([0, 1500]).then(() => some)
+  const ledgerId = await (life.choose(2) === 0 ? pause : Promise.race([pause, turns.next()]))
+  await life.pause([0, 3])
+  if (ledgerId === undefined || life.stopping || ledgers.ackedCount(ledgerId) === undefined) return
   await onLedger(life, ledgers, ledgerId, async () => {
     const recover = () => life.client.ledgers.recover(ledgerId)
     await using reader = await sometimes.during('recovery', ledgerId, recover)
@@ -188,13 +192,17 @@ export function readLog(name: string): Work {
     if (checker === undefined) return
     const log = await life.client.log(name)
     const { oldest } = await log.facts()
-    const from = oldest + life.choose(Math.max(1, checker.ackedEnd - oldest))
+    const isOldest = life.choose(3) === 0
+    const from = oldest + (isOldest ? 0 : life.choose(Math.max(1, checker.ackedEnd - oldest)))
+    // What it was about to read may be gone by then.
+    if (isOldest) await life.pause([0, 3000])
     const follow = life.choose(2) === 0
     const reader = life.unique('reader')
     let left = 20 + life.choose(400)
     await life.during('a log is read', async () => {
       for await (const record of log.read({ from, follow, signal: life.ending.signal })) {
         checker.read(reader, record.position, Buffer.from(record.bytes))
+        if (isOldest && life.choose(8) === 0) await life.pause([0, 300])
         if (--left === 0) break
       }
     })
@@ -206,7 +214,7 @@ export function readLog(name: string): Work {
 export function truncateLog(name: string): Work {
   return async (life, { logs }) => {
     const checker = logs.get(name)
-    await life.pause([1000, 5000])
+    await life.pause([300, 4000])
     if (checker === undefined || life.stopping) return
     const log = await life.client.log(name)
     const position = life.choose(checker.ackedEnd + 1)
@@ -221,13 +229,21 @@ export function truncateLog(name: string): Work {
 
 /** Commands and questions to a state in memory. */
 export function useMachine(name: string): Work {
-  return async (life, { machines, sometimes }) => {
+  return async (life, { machines, sometimes, turns }) => {
     const checker = machines.get(name)
     if (checker === undefined) return
-    const begins = () => sometimes.begins('the load of a snapshot is interrupted', life.machine)
+    const begins = () => {
+      turns.moment('a snapshot is loaded', { machine: life.machine, peer: life.machine })
+      const loaded = sometimes.begins('the load of a snapshot is interrupted', life.machine)
+      return async () => {
+        await life.pause([0, 20])
+        loaded()
+      }
+    }
     const machine = machineWith(begins)
-    const sessionTimeoutMs = [3_600_000, 3000][life.choose(2)] ?? 0
-    const options = { snapshotEvery: 40, checkEvery: 10, sessionTimeoutMs }
+    const sessionTimeoutMs = [3_600_000, 300, 20][life.choose(3)] ?? 0
+    const snapshotEvery = [40, 10][life.choose(2)] ?? 0
+    const options = { snapshotEvery, checkEvery: 10, sessionTimeoutMs }
     const open = () =>
       life.client.replica(name, machine, { ...options, signal: life.ending.signal })
     await using replica = await life.during('a replica is opened', open)
@@ -274,7 +290,7 @@ async function useState(life: Life, checker: CommandChecker, state: State): Prom
     else if (choice === 9) checker.saw(await state.ask('local'), who)
     else if (choice === 10) pending.push(askOne(life, checker, state))
     else if (life.choose(3) === 0) pending.push(snapshotOne(life, state))
-    if (life.choose(2) === 0) await life.pause([0, 120])
+    if (life.choose(2) === 0) await life.pause([0, life.choose(12) === 0 ? 1500 : 120])
     if (life.choose(10) === 0) await Promise.all(pending.splice(0))
   }
   if (life.choose(2) === 0 || life.stopping) await Promise.all(pending)

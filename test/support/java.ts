@@ -1,7 +1,7 @@
 // Java programs beside Quire: their libraries (`npm run java` fetches them), started and ended by
 // their own id.
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { endWithParent } from './processes.ts'
 import { root } from './source.ts'
@@ -37,40 +37,6 @@ export function startJava(
   })
   endWithParent(child)
   return child
-}
-
-/** One of BookKeeper's own bookies on this machine, at the port. Ended by its SIGTERM. */
-export function startJavaBookie(of: {
-  directory: string
-  metadata: string
-  port: number
-}): ChildProcess {
-  const { directory, metadata, port } = of
-  mkdirSync(directory, { recursive: true })
-  const file = join(directory, 'bookie.conf')
-  const lines = [
-    `metadataServiceUri=${metadata}`,
-    `bookiePort=${port}`,
-    'advertisedAddress=127.0.0.1',
-    'listeningInterface=lo',
-    'allowLoopback=true',
-    'useHostNameAsBookieID=false',
-    `journalDirectories=${directory}/journal`,
-    `ledgerDirectories=${directory}/ledgers`,
-    'journalMaxGroupWaitMSec=1',
-    'journalPreAllocSizeMB=16',
-    'journalMaxSizeMB=64',
-    'httpServerEnabled=false',
-    'autoRecoveryDaemonEnabled=false',
-    'diskUsageThreshold=0.99',
-    'diskUsageWarnThreshold=0.98',
-    'minUsableSizeForEntryLogCreation=0',
-    'minUsableSizeForIndexFileCreation=0',
-    'zkTimeout=10000',
-  ]
-  writeFileSync(file, `${lines.join('\n')}\n`)
-  const memory = ['-Xmx400m', '-XX:MaxDirectMemorySize=400m']
-  return startJava(['org.apache.bookkeeper.server.Main', '--conf', file], memory)
 }
 
 export const javaSource = (name: string): string => join(folder, name)

@@ -1,22 +1,15 @@
 // Quire's bookies in a BookKeeper cluster: registered in a real ZooKeeper, found and used by
 // BookKeeper's own client, and by ours through the same URI.
-import { once } from 'node:events'
-import net from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { openManagers } from '../../src/embedded/managers.ts'
 import { parseMetadataUri, connectPlace } from '../../src/embedded/metadata-place.ts'
 import { connect } from '../../src/index.ts'
 import { createIo } from '../../src/io/real/index.ts'
 import { decodeBookieServiceInfo } from '../../src/wire/bookie-service-info.ts'
-import { javaSource, runJava, startJavaBookie } from '../support/java.ts'
+import { javaSource, runJava } from '../support/java.ts'
 import { startQuire, type QuireProcess } from '../support/processes.ts'
 import { quiet } from '../support/quiet.ts'
 import { freePort, startZooKeeper } from '../support/zookeeper.ts'
-
-// Java starts a dozen times: it takes a minute alone, and more beside others.
-t.setTimeout(900_000)
 
 const io = createIo()
 const dir = t.testdir()
@@ -38,18 +31,6 @@ async function javaAt(uri: string, ...args: string[]): Promise<string[]> {
   return said.trim().split('\n')
 }
 const java = (...args: string[]): Promise<string[]> => javaAt(uri, ...args)
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = net.connect({ host: '127.0.0.1', port })
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false // Refused: not yet.
-  } finally {
-    socket.destroy()
-  }
-}
 
 const store = connectPlace(parseMetadataUri(uri), { io, logger: quiet, timeoutMs: 5_000 })
 t.teardown(() => store.close())
@@ -143,43 +124,6 @@ t.test('a bookie comes back as itself', async (t) => {
     lines.includes(`writable ${listen} at 127.0.0.1:${port}`),
     'under its id, at its new address',
   )
-})
-
-t.test('ledgers lie on Java bookies and ours together', async (t) => {
-  const port = await freePort()
-  const beside = startJavaBookie({ directory: join(dir, 'java'), metadata: uri, port })
-  const said: Buffer[] = []
-  beside.stdout?.on('data', (chunk: Buffer) => said.push(chunk))
-  beside.stderr?.on('data', (chunk: Buffer) => said.push(chunk))
-  const ended = once(beside, 'close')
-  t.teardown(async () => {
-    beside.kill('SIGTERM')
-    await ended
-  })
-  await using session = await store.session()
-  const id = `127.0.0.1:${port}`
-  const isThere = async (): Promise<boolean> =>
-    (await isListening(port)) && (await session.exists(`/ledgers/available/${id}`)) !== undefined
-  while (!(await isThere())) {
-    if (beside.exitCode !== null) throw new Error(`it ended: ${Buffer.concat(said).toString()}`)
-    await sleep(100)
-  }
-  await using client = await connect(uri, { logger: quiet })
-  const all = { ensembleSize: 4, writeQuorumSize: 4, ackQuorumSize: 4 }
-  const writer = await client.ledgers.create({ ...all, password, digest: 'crc32c' })
-  for (const text of texts('quire', 20)) await writer.append(Buffer.from(text))
-  await writer.close()
-  t.same(await java('read', String(writer.ledgerId)), texts('quire', 20))
-  const [written = ''] = await java('write', '20', '4')
-  const reader = await client.ledgers.recover(BigInt(written), { password })
-  const found: string[] = []
-  for await (const { payload } of reader.read()) found.push(payload.toString())
-  t.same(found, texts('java', 20))
-  const { ledgers } = await openManagers(session, { io })
-  for (const ledgerId of [writer.ledgerId, BigInt(written)]) {
-    const { value } = await ledgers.read(ledgerId)
-    t.ok(value.fragments[0]?.ensemble.includes(id), `ledger ${ledgerId} lies on the Java bookie`)
-  }
 })
 
 t.test('the layout that is there counts', async (t) => {

@@ -15,7 +15,6 @@ import { startProxy } from '../support/proxy.ts'
 import { quiet } from '../support/quiet.ts'
 import { startEnsemble, startZooKeeper } from '../support/zookeeper.ts'
 
-t.setTimeout(900_000)
 const io = createIo()
 const empty = Buffer.alloc(0)
 const server = await startZooKeeper(join(t.testdir(), 'zookeeper'), { tickMs: 1_000 })

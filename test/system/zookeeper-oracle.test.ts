@@ -13,7 +13,6 @@ import { Comparison, plainModes, program, Side, type Shape } from '../support/me
 import { quiet } from '../support/quiet.ts'
 import { startZooKeeper, type ZooKeeperServer } from '../support/zookeeper.ts'
 
-t.setTimeout(900_000)
 const io = { ...createIo(), logger: quiet }
 
 /** `QUIRE_ORACLE_SEEDS=1,2` repeats programs; otherwise new ones are made. */

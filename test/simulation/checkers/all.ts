@@ -5,6 +5,7 @@ import type { Damage, World } from '../../../src/simulation/index.ts'
 import type { Report } from '../../../src/simulation/report.ts'
 import { Budget } from '../budget.ts'
 import { Sometimes } from '../sometimes.ts'
+import { Turns, type TellMoment } from '../turns.ts'
 import { BookieChecker } from './bookies.ts'
 import { CommandChecker } from './commands.ts'
 import { LedgerChecker } from './ledgers.ts'
@@ -26,28 +27,38 @@ export interface Checkers {
   readonly metadata: MetadataChecker
   readonly budget: Budget
   readonly sometimes: Sometimes
+  readonly turns: Turns
 }
 
-/** `damage`: what befell a disk so far. */
-export function createCheckers(
-  world: World,
-  report: Report,
-  damage: () => Damage | undefined,
-): Checkers {
+/** What befalls the world. */
+export interface Fate {
+  /** Of the disk that is damaged, so far. */
+  readonly damage: () => Damage | undefined
+  readonly moment: TellMoment
+}
+
+export function createCheckers(world: World, report: Report, fate: Fate): Checkers {
   const sometimes = new Sometimes(world)
-  const budget = new Budget({ damage, metadata: () => metadata })
+  const budget = new Budget({ damage: fate.damage, metadata: () => metadata })
+  const machineOf = (bookieId: string): string => metadata.machineOf(bookieId)
+  const turns = new Turns({ world, machineOf, moment: fate.moment })
   const bookies = new BookieChecker(report, budget)
   const holders = bookies.holders.bind(bookies)
   const metadata: MetadataChecker = new MetadataChecker({
     report,
     holders,
     fenced: (ledgerId) => bookies.fencedBookies(ledgerId),
+    written: (...entry) => bookies.written(...entry),
     ackedCount: (ledgerId) => ledgers.ackedCount(ledgerId),
     closed: (ledgerId, last) => {
       if (ledgers.live.includes(ledgerId)) ledgers.closed(ledgerId, last, 'the metadata')
     },
     states: new Set(['accounts', 'bank']),
-    changed: (...change) => sometimes.changed(...change),
+    changed: (...change) => {
+      sometimes.changed(...change)
+      turns.changed(...change)
+    },
+    owned: () => turns.owned(),
   })
   const ledgers = new LedgerChecker(report, holders, (...entry) => metadata.owners(...entry))
   return {
@@ -55,6 +66,7 @@ export function createCheckers(
     quorums: [],
     budget,
     sometimes,
+    turns,
     ledgers,
     logs: new Map([['orders', new LogChecker(report, 'orders')]]),
     machines: new Map([['accounts', new CommandChecker(report, 'accounts')]]),

@@ -65,6 +65,7 @@ export class BookieChecker {
   readonly #facts: BookieFacts
   readonly #held = new Map<string, Held>()
   readonly #holders = new Map<string, string[]>()
+  readonly #written = new Map<string, string[]>()
   readonly #values = new Map<string, Buffer>()
   readonly #fenced = new Map<string, number>()
   readonly #absent = new Set<string>()
@@ -97,6 +98,11 @@ export class BookieChecker {
     return this.#holders.get(`${ledgerId}/${entryId}`) ?? []
   }
 
+  /** Bookies that acknowledged an entry to the ledger's writer. */
+  written(ledgerId: bigint, entryId: number): readonly string[] {
+    return this.#written.get(`${ledgerId}/${entryId}`) ?? []
+  }
+
   acked(add: AckedAdd): void {
     const { bookie, ledgerId, entryId, payload, isRecovery, cameAt, at } = add
     const where = `${bookie}, ledger ${ledgerId}, entry ${entryId}`
@@ -120,6 +126,8 @@ export class BookieChecker {
     this.#values.set(`${ledgerId}/${entryId}`, payload)
     const holders = this.holders(ledgerId, entryId)
     if (!holders.includes(bookie)) this.#holders.set(`${ledgerId}/${entryId}`, [...holders, bookie])
+    const written = this.written(ledgerId, entryId)
+    if (!isRecovery) this.#written.set(`${ledgerId}/${entryId}`, [...written, bookie])
     const key = `${bookie}/${ledgerId}/${entryId}`
     const ackedAt = this.#held.get(key)?.ackedAt ?? at
     this.#held.delete(key)

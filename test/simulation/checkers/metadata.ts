@@ -29,6 +29,8 @@ export interface MetadataParts {
   readonly holders: Holders
   /** Bookies that have answered a fence of the ledger. */
   readonly fenced: (ledgerId: bigint) => readonly string[]
+  /** Bookies that acknowledged an entry to the ledger's writer. Default: none. */
+  readonly written?: (ledgerId: bigint, entryId: number) => readonly string[]
   /** Entries that a ledger's writer has acknowledged; undefined where nobody knows. */
   readonly ackedCount: (ledgerId: bigint) => number | undefined
   /** A ledger was closed. */
@@ -37,6 +39,8 @@ export interface MetadataParts {
   readonly states: ReadonlySet<string>
   /** The metadata of a ledger was changed. */
   readonly changed?: (ledgerId: bigint, after: LedgerMetadata) => void
+  /** Told when a log has a new owner. */
+  readonly owned?: () => void
 }
 
 interface Node {
@@ -166,6 +170,7 @@ export class MetadataChecker {
   }
 
   #logChanged(name: string, after: LogRecord): void {
+    if (this.#logs.get(name)?.ownerEpoch !== after.ownerEpoch) this.#parts.owned?.()
     const problem = logProblem(this.#logs.get(name), after, this.#parts.states.has(name))
     if (problem) this.#parts.report.violated(problem.checker, `log ${name}: ${problem.text}`)
     this.#logs.set(name, after)
@@ -189,7 +194,7 @@ export class MetadataChecker {
     this.#parts.changed?.(ledgerId, after)
     if (after.state !== 'closed' || before?.state === 'closed') return
     this.#parts.closed(ledgerId, after.lastEntryId)
-    if (before?.state === 'in-recovery') this.#checkFences(ledgerId, before)
+    if (before?.state === 'in-recovery') this.#checkFences(ledgerId, before, after.lastEntryId + 1)
     for (let entryId = 0; entryId <= after.lastEntryId; entryId += 1) {
       const owners = this.owners(ledgerId, entryId)
       const holders = this.#parts.holders(ledgerId, entryId)
@@ -200,24 +205,37 @@ export class MetadataChecker {
     }
   }
 
-  /** Its writer can have nothing acknowledged any more. */
+  /**
+   * Its writer can have nothing acknowledged any more: nothing new anywhere, nor the entry behind
+   * the end, some copies of which may be there.
+   */
   #checkFences(
     ledgerId: bigint,
     { ackQuorumSize, writeQuorumSize, ...before }: LedgerMetadata,
+    next: number,
   ): void {
     const ensemble = before.fragments.at(-1)?.ensemble ?? []
     const fenced = new Set(this.#parts.fenced(ledgerId))
-    for (const index of ensemble.keys()) {
-      const set = Array.from({ length: writeQuorumSize }, (_, at) =>
-        this.machineOf(ensemble[(index + at) % ensemble.length] ?? ''),
+    const setAt = (entryId: number): string[] =>
+      Array.from({ length: writeQuorumSize }, (_, at) =>
+        this.machineOf(ensemble[(entryId + at) % ensemble.length] ?? ''),
       )
-      const others = set.filter((name) => !fenced.has(name))
-      this.#holds(
-        others.length < ackQuorumSize,
-        'I9',
-        () => `ledger ${ledgerId} was recovered, and ${others.join()} of ${set.join()} not fenced`,
-      )
-    }
+    const isFenced = (name: string): boolean => fenced.has(name)
+    const open = [...ensemble.keys()].map(setAt).find((set) => {
+      return set.filter((name) => !isFenced(name)).length >= ackQuorumSize
+    })
+    const others = open?.filter((name) => !isFenced(name)).join()
+    const text = () =>
+      `ledger ${ledgerId} was recovered, and ${others} of ${open?.join()} not fenced`
+    this.#holds(open === undefined, 'I9', text)
+    if (open !== undefined) return
+    const written = this.#parts.written?.(ledgerId, next) ?? []
+    const may = setAt(next).filter((name) => !isFenced(name) || written.includes(name))
+    this.#holds(
+      may.length < ackQuorumSize,
+      'I3',
+      () => `ledger ${ledgerId} ends before ${next}, which ${may.join()} have or may yet take`,
+    )
   }
 
   #watches(path: string): boolean {

@@ -12,6 +12,7 @@ import type {
   TreeBatch,
   TreeStores,
 } from '../../../src/io/index.ts'
+import type { Moment } from '../../../src/simulation/index.ts'
 import { decodeMessage } from '../../../src/metadata/raft/message-codec.ts'
 import { appliedBy, appliedIn, identityIn, identityOf } from '../../../src/metadata/raft/stored.ts'
 import { authenticationMagic } from '../../../src/wire/authentication.ts'
@@ -28,8 +29,10 @@ export interface Watch {
   readonly oracle: RaftOracle
   /** Is given each member's store. */
   readonly opened?: (store: ReplicatedTreeStore) => void
-  /** May send a message again, whenever it likes. */
-  readonly repeat?: (again: () => void) => void
+  /** May send messages again, whenever it likes; most likely a piece of a snapshot. */
+  readonly repeat?: (again: () => void, isSnapshot: boolean) => void
+  /** Told of moments that faults may meet, with the ids of those concerned. */
+  readonly moment?: (moment: Moment, member: string, peer?: string) => void
 }
 
 export function watched(io: Io, watch: Watch): Io {
@@ -39,7 +42,7 @@ export function watched(io: Io, watch: Watch): Io {
       const store = await io.trees.open(path)
       await tell(store, oracle)
       opened?.(store)
-      return new WatchedStore(store, (await identityIn(store))?.id, oracle)
+      return new WatchedStore(store, (await identityIn(store))?.id, watch)
     },
   }
   const network: Network = {
@@ -76,14 +79,16 @@ async function tell(store: ReplicatedTreeStore, oracle: RaftOracle): Promise<voi
 class WatchedStore implements ReplicatedTreeStore {
   readonly #store: ReplicatedTreeStore
   readonly #oracle: RaftOracle
+  readonly #moment: Watch['moment']
   /** Undefined before it belongs to a group. */
   #member: string | undefined
   #staged: { index: number; term: number } | undefined
 
-  constructor(store: ReplicatedTreeStore, member: string | undefined, oracle: RaftOracle) {
+  constructor(store: ReplicatedTreeStore, member: string | undefined, { oracle, moment }: Watch) {
     this.#store = store
     this.#member = member
     this.#oracle = oracle
+    this.#moment = moment
   }
 
   get: ReplicatedTreeStore['get'] = (paths) => this.#store.get(paths)
@@ -104,6 +109,8 @@ class WatchedStore implements ReplicatedTreeStore {
   }
 
   async append(change: LogChange): Promise<void> {
+    const isChange = change.entries.some(({ kind }) => kind === 1)
+    if (isChange && this.#member !== undefined) this.#moment?.('members change', this.#member)
     await this.#store.append(change)
     if (this.#member === undefined) {
       this.#member = identityOf(change.facts)?.id
@@ -118,6 +125,7 @@ class WatchedStore implements ReplicatedTreeStore {
   }
 
   async install(change: LogChange): Promise<void> {
+    if (this.#member !== undefined) this.#moment?.('a snapshot is taken in', this.#member)
     await this.#store.install(change)
     if (this.#member === undefined) return
     if (this.#staged) this.#oracle.installed(this.#member, this.#staged)
@@ -133,6 +141,7 @@ class WatchedConnection implements Connection {
   #closed = false
   /** False once it has said something else. */
   #mayBePeers = true
+  #hasSnapshot = false
   #ends: { from: string; to: string; seed: number } | undefined
 
   constructor(connection: Connection, watch: Watch) {
@@ -167,6 +176,7 @@ class WatchedConnection implements Connection {
 
   write(bytes: Uint8Array, flushed?: (error?: Error | null) => void): boolean {
     const isFirst = this.#ends === undefined
+    this.#hasSnapshot = false
     if (this.#mayBePeers) {
       this.#frames.push(asBuffer(bytes), (chunk, start, end) => {
         this.#take(chunk.subarray(start, end))
@@ -175,7 +185,7 @@ class WatchedConnection implements Connection {
     if (!isFirst) {
       this.#watch.repeat?.(() => {
         if (!this.#closed) this.#connection.write(bytes)
-      })
+      }, this.#hasSnapshot)
     }
     return this.#connection.write(bytes, flushed)
   }
@@ -190,6 +200,14 @@ class WatchedConnection implements Connection {
       return
     }
     const message = decodeMessage(decodePeerFrame(payload, this.#ends.seed), this.#ends)
-    if (message) this.#watch.oracle.sent(message)
+    if (message === undefined) return
+    const { from, to } = this.#ends
+    this.#watch.oracle.sent(message)
+    if (message.type === 'snapshot') {
+      this.#hasSnapshot = true
+      this.#watch.moment?.('a snapshot is sent', from, to)
+    }
+    if (message.type !== 'append' || message.entries.length === 0) return
+    this.#watch.moment?.('a leader sends entries', from, to)
   }
 }

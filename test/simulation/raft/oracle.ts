@@ -150,6 +150,11 @@ export class RaftOracle {
       'committed kept',
       () => `${member} installs a snapshot at ${index} over the committed entry ${lost?.[0]}`,
     )
+    this.#report.holds(
+      index >= durable.applied,
+      'committed kept',
+      () => `${member} installs a snapshot at ${index}, and its tree is at ${durable.applied}`,
+    )
     durable.entries.clear()
     durable.cut = index
     durable.applied = Math.max(durable.applied, index)

@@ -18,7 +18,7 @@ import { resultOf } from '../result.ts'
 import type { RunOptions, RunResult } from '../run.ts'
 import { Admin } from './admin.ts'
 import { openSessions, readOften, useRegister } from './clients.ts'
-import { watched } from './observer.ts'
+import { watched, type Watch } from './observer.ts'
 import { RaftOracle } from './oracle.ts'
 import { RegisterHistories } from './registers.ts'
 
@@ -69,8 +69,8 @@ export class GroupRun {
       logger: (machine) => createTraceLogger(machine, this.world),
       wrapIo: (io, machine) => {
         const opened = (store: ReplicatedTreeStore) => void this.#stores.set(machine, store)
-        const { oracle, repeat } = this
-        return watched(io, { oracle, opened, repeat })
+        const { oracle, repeat, moment } = this
+        return watched(io, { oracle, opened, repeat, moment })
       },
       member: this.#settings(),
     })
@@ -80,6 +80,7 @@ export class GroupRun {
       killClient: () => undefined,
       kinds: options.kinds,
       everyMs: options.everyMs,
+      moments: options.moments,
     })
   }
 
@@ -88,11 +89,18 @@ export class GroupRun {
   }
 
   /** In some worlds messages come twice, the second time late. */
-  readonly repeat: (again: () => void) => void = (again) => {
+  readonly repeat: NonNullable<Watch['repeat']> = (again, isSnapshot) => {
     const { scheduler, outside } = this.world
-    if (this.#stopping || !scheduler.chance(this.#repeats, 'group.repeat')) return
+    const chance = isSnapshot ? 2 * this.#repeats : this.#repeats
+    if (this.#stopping || !scheduler.chance(chance, 'group.repeat')) return
     const delayMs = scheduler.between([0, 4000], 'group.repeat')
     scheduler.schedule(outside, delayMs, { label: 'group.repeat', call: again })
+  }
+
+  readonly moment: NonNullable<Watch['moment']> = (moment, member, peer) => {
+    const machine = this.group.machineOf(member)
+    const aim = { machine, ...(peer !== undefined && { peer: this.group.machineOf(peer) }) }
+    this.#nemesis.moment(moment, aim)
   }
 
   choose(count: number): number {
@@ -136,6 +144,7 @@ export class GroupRun {
     this.oracle.elected = (id) => {
       const member = this.group.members.find(({ identity }) => identity.id === id)
       if (!member || this.#stopping) return
+      this.moment('a leader begins', id)
       void this.#work(() => readOften(this, member))
       if (admin) void this.#work(() => admin.changeEarly(member))
     }
