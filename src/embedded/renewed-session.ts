@@ -6,12 +6,17 @@ import { withSignal } from '../metadata/abort.ts'
 import type {
   CallOptions,
   CreateOptions,
+  MetadataRead,
+  MetadataReadResult,
   MetadataSession,
   MetadataStore,
   MultiOperation,
   MultiResult,
   NodeStat,
   ReadOptions,
+  StandingWatch,
+  StandingWatchOptions,
+  WatchEvent,
 } from '../metadata/contract.ts'
 
 export class RenewedSession implements MetadataSession {
@@ -70,6 +75,22 @@ export class RenewedSession implements MetadataSession {
     options?: ReadOptions,
   ): Promise<{ names: string[]; stat: NodeStat }> {
     return this.#call(options?.signal, (session) => session.children(path, options))
+  }
+
+  async multiRead(
+    reads: readonly MetadataRead[],
+    options?: CallOptions & { linearizable?: boolean },
+  ): Promise<MetadataReadResult[]> {
+    return this.#call(options?.signal, (session) => session.multiRead(reads, options))
+  }
+
+  /** It ends, with the event `session`, with the session of the moment. */
+  async watch(
+    path: string,
+    call: (event: WatchEvent) => void,
+    options?: StandingWatchOptions,
+  ): Promise<StandingWatch> {
+    return this.#call(options?.signal, (session) => session.watch(path, call, options))
   }
 
   async set(

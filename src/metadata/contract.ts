@@ -6,6 +6,8 @@
 // of the same session shows the new value; an operation whose answer was lost fails with
 // QUIRE_METADATA_UNAVAILABLE (outcome unknown), never as "not done".
 
+import type { QuireError } from '../errors.ts'
+
 export type CreateMode =
   | 'persistent'
   | 'ephemeral'
@@ -47,10 +49,36 @@ export interface ReadOptions extends CallOptions {
 }
 
 export interface WatchEvent {
-  /** `session`: the session is gone, so are its watches; read anew with a new one. */
-  readonly type: 'created' | 'deleted' | 'changed' | 'children' | 'session'
+  /**
+   * `session`: the session is gone, so are its watches; read anew with a new one. `missed`: changes
+   * may have passed while nobody was connected; only of watches that tell every change.
+   */
+  readonly type: 'created' | 'deleted' | 'changed' | 'children' | 'missed' | 'session'
   readonly path: string
 }
+
+export interface StandingWatchOptions extends CallOptions {
+  /**
+   * Tells what happens to the node and to everything below it, without `children`, as ZooKeeper
+   * has it. Default false: to the node, and to its children as such.
+   */
+  readonly recursive?: boolean
+}
+
+/** A watch that tells every change until it is taken back or its session ends. */
+export interface StandingWatch {
+  cancel(): Promise<void>
+}
+
+export interface MetadataRead {
+  readonly type: 'get' | 'children'
+  readonly path: string
+}
+
+export type MetadataReadResult =
+  | { readonly type: 'get'; readonly data: Uint8Array; readonly stat: NodeStat }
+  | { readonly type: 'children'; readonly names: string[]; readonly stat: NodeStat }
+  | { readonly type: 'error'; readonly error: QuireError }
 
 export interface CreateOptions extends CallOptions {
   readonly mode?: CreateMode
@@ -110,6 +138,20 @@ export interface MetadataSession extends AsyncDisposable {
   exists(path: string, options?: ReadOptions): Promise<NodeStat | undefined>
   /** Names of the children, sorted. */
   children(path: string, options?: ReadOptions): Promise<{ names: string[]; stat: NodeStat }>
+  /** With capability `multi-read`: several reads of one and the same state of the tree. */
+  multiRead(
+    reads: readonly MetadataRead[],
+    options?: CallOptions & { readonly linearizable?: boolean },
+  ): Promise<MetadataReadResult[]>
+  /**
+   * With capability `standing-watch`: calls for every change from now on, in their order, and once
+   * with `session` at the session's end. The node needs not be there.
+   */
+  watch(
+    path: string,
+    call: (event: WatchEvent) => void,
+    options?: StandingWatchOptions,
+  ): Promise<StandingWatch>
   set(path: string, data: Uint8Array, version: number, options?: CallOptions): Promise<NodeStat>
   delete(path: string, version: number, options?: CallOptions): Promise<void>
   /** All or nothing. On failure the error's `facts.index` names the operation that failed. */
@@ -129,4 +171,4 @@ export interface MetadataStore extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export type MetadataCapability = 'container' | 'ttl'
+export type MetadataCapability = 'container' | 'ttl' | 'multi-read' | 'standing-watch'

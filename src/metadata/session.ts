@@ -8,21 +8,35 @@ import { withSignal } from './abort.ts'
 import type {
   CallOptions,
   CreateOptions,
+  MetadataRead,
+  MetadataReadResult,
   MetadataSession,
   MultiOperation,
   MultiResult,
   NodeStat,
   ReadOptions,
+  StandingWatch,
+  StandingWatchOptions,
   WatchEvent,
 } from './contract.ts'
 import type { SessionEnd } from './tree/command.ts'
+import { treeError } from './tree/errors.ts'
 import type { Tree, TreeReadOptions, TreeWrite } from './tree/tree.ts'
 import type { TreeWatch } from './tree/watches.ts'
 
 /** What a session asks of its tree: `Tree` is one. */
 export type SessionTree = Pick<
   Tree,
-  'sessionEnded' | 'failed' | 'endSession' | 'write' | 'get' | 'exists' | 'children' | 'unwatch'
+  | 'sessionEnded'
+  | 'failed'
+  | 'endSession'
+  | 'write'
+  | 'get'
+  | 'exists'
+  | 'children'
+  | 'multiRead'
+  | 'stand'
+  | 'unwatch'
 >
 
 export class TreeMetadataSession implements MetadataSession {
@@ -73,6 +87,39 @@ export class TreeMetadataSession implements MetadataSession {
     options: ReadOptions = {},
   ): Promise<{ names: string[]; stat: NodeStat }> {
     return this.#read(path, options, (read) => this.#tree.children(path, read))
+  }
+
+  async multiRead(
+    reads: readonly MetadataRead[],
+    options: CallOptions = {},
+  ): Promise<MetadataReadResult[]> {
+    const results = await this.#afterWrites(options.signal, () => this.#tree.multiRead(reads))
+    return results.map((result, index) => {
+      if (result.type === 'get' || result.type === 'children') return result
+      if (result.type !== 'none') throw wrongResult(reads[index]?.path ?? '/')
+      const { code } = result
+      return { type: 'error', error: treeError({ code, path: reads[index]?.path ?? '/', index }) }
+    })
+  }
+
+  async watch(
+    path: string,
+    call: (event: WatchEvent) => void,
+    options: StandingWatchOptions = {},
+  ): Promise<StandingWatch> {
+    const watch: TreeWatch = (event) => {
+      if (this.#watches.has(watch)) call(event)
+    }
+    await this.#afterWrites(options.signal, async () => {
+      this.#tree.stand(options.recursive === true ? 'tree' : 'node', path, watch)
+      this.#watches.set(watch, path)
+    })
+    return {
+      cancel: async () => {
+        this.#watches.delete(watch)
+        this.#tree.unwatch(watch)
+      },
+    }
   }
 
   async set(
@@ -136,10 +183,7 @@ export class TreeMetadataSession implements MetadataSession {
     options: ReadOptions,
     read: (options: TreeReadOptions) => Promise<T>,
   ): Promise<T> {
-    return withSignal(options.signal, async () => {
-      this.#check()
-      await this.#lastWrite
-      this.#check()
+    return this.#afterWrites(options.signal, async () => {
       const watch = options.watch && this.#watch(path, options.watch)
       try {
         return await read({ watch })
@@ -147,6 +191,15 @@ export class TreeMetadataSession implements MetadataSession {
         if (watch) this.#watches.delete(watch)
         throw error
       }
+    })
+  }
+
+  #afterWrites<T>(signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
+    return withSignal(signal, async () => {
+      this.#check()
+      await this.#lastWrite
+      this.#check()
+      return read()
     })
   }
 
@@ -175,6 +228,7 @@ export class TreeMetadataSession implements MetadataSession {
     for (const [watch, path] of this.#watches) {
       this.#tree.unwatch(watch)
       watch({ type: 'session', path })
+      this.#watches.delete(watch)
     }
     this.#end(reason)
   }

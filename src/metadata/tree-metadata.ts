@@ -11,7 +11,12 @@ const noPassword = new Uint8Array(16)
 
 /** Sessions on `tree`. Closing it closes the sessions it gave, and the tree. */
 export class TreeMetadata implements MetadataStore {
-  readonly capabilities: ReadonlySet<MetadataCapability> = new Set(['container', 'ttl'] as const)
+  readonly capabilities: ReadonlySet<MetadataCapability> = new Set([
+    'container',
+    'ttl',
+    'multi-read',
+    'standing-watch',
+  ] as const)
   readonly #tree: Promise<Tree>
   readonly #sessions = new Set<TreeMetadataSession>()
   #closed = false

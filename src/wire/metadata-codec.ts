@@ -54,8 +54,10 @@ const operationNumbers = {
   children: 12,
   check: 13,
   multi: 14,
+  removeWatch: 18,
   multiRead: 22,
   setWatches: 101,
+  addWatch: 106,
   closeSession: 11,
 } as const
 
@@ -68,8 +70,8 @@ const modeNumbers: Record<WireCreateMode, number> = {
   ttl: 5,
 }
 
-const eventNumbers = { created: 1, deleted: 2, changed: 3, children: 4 } as const
-const watchKindNumbers = { data: 1, children: 2 } as const
+const eventNumbers = { created: 1, deleted: 2, changed: 3, children: 4, missed: 5 } as const
+const watchKindNumbers = { data: 1, children: 2, node: 3, tree: 4 } as const
 const clientKinds = { request: 1, ping: 2 } as const
 const serverKinds = { answer: 1, pong: 2, event: 3, goodbye: 4 } as const
 const readFlags = { watch: 1, linearizable: 2 } as const
@@ -220,6 +222,12 @@ function putRequest(to: ByteWriter, request: MetadataRequest): void {
         to.safeInteger(watchId).u8(watchKindNumbers[kind]).utf8(path).safeInteger(zxid),
       )
       break
+    case 'addWatch':
+      to.utf8(request.path).u8(watchKindNumbers[request.kind])
+      break
+    case 'removeWatch':
+      to.safeInteger(request.watchId)
+      break
     case 'closeSession':
       break
   }
@@ -252,6 +260,14 @@ function takeRequest(from: ByteReader): MetadataRequest | UnknownRequest {
       return { type, path: from.utf8() }
     case 'setWatches':
       return { type, watches: takeList(from, takeWatch) }
+    case 'addWatch': {
+      const path = from.utf8()
+      const kind = watchKindOf.get(from.u8())
+      if (kind !== 'node' && kind !== 'tree') throw bad('kind of a standing watch')
+      return { type, path, kind }
+    }
+    case 'removeWatch':
+      return { type, watchId: from.safeInteger() }
     case 'closeSession':
       break
   }
@@ -404,6 +420,8 @@ function putResult(to: ByteWriter, result: MetadataResult): void {
     case 'check':
     case 'sync':
     case 'setWatches':
+    case 'addWatch':
+    case 'removeWatch':
     case 'closeSession':
       break
   }
@@ -426,6 +444,8 @@ function takeResult(from: ByteReader): MetadataResult {
       return takeReadBody(from, type)
     case 'sync':
     case 'setWatches':
+    case 'addWatch':
+    case 'removeWatch':
     case 'closeSession':
       return { type }
     case 'create':

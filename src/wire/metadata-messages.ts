@@ -78,7 +78,8 @@ export type WireOperationResult =
   | { readonly type: 'delete' }
   | { readonly type: 'check' }
 
-export type WatchKind = 'data' | 'children'
+/** `node` and `tree` tell every change: to a node and its children, to a node and all below. */
+export type WatchKind = 'data' | 'children' | 'node' | 'tree'
 
 /** A watch laid on an earlier connection of the session, to be laid again. */
 export interface WireWatch {
@@ -88,6 +89,7 @@ export interface WireWatch {
   readonly path: string
   /**
    * What that read showed: mzxid (`data`) or pzxid (`children`) of the node, 0 when there was none.
+   * Of a standing watch the last zxid that an answer told.
    */
   readonly zxid: number
 }
@@ -111,6 +113,8 @@ export type MetadataRequest =
       readonly reads: readonly { readonly type: 'get' | 'children'; readonly path: string }[]
     }
   | { readonly type: 'sync'; readonly path: string }
+  | { readonly type: 'addWatch'; readonly path: string; readonly kind: 'node' | 'tree' }
+  | { readonly type: 'removeWatch'; readonly watchId: number }
   | { readonly type: 'setWatches'; readonly watches: readonly WireWatch[] }
   | { readonly type: 'closeSession' }
 
@@ -142,6 +146,8 @@ export type MetadataResult =
   | { readonly type: 'multiRead'; readonly results: WireReadResult[] }
   | { readonly type: 'sync' }
   | { readonly type: 'setWatches' }
+  | { readonly type: 'addWatch' }
+  | { readonly type: 'removeWatch' }
   | { readonly type: 'closeSession' }
 
 export interface ConnectRequest {
@@ -220,7 +226,7 @@ export type ServerPacket =
   | {
       readonly type: 'event'
       readonly watchId: number
-      readonly event: 'created' | 'deleted' | 'changed' | 'children'
+      readonly event: 'created' | 'deleted' | 'changed' | 'children' | 'missed'
       readonly path: string
     }
   /** The server's last packet on this connection. */

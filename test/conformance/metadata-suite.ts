@@ -99,9 +99,11 @@ class Told {
   }
 
   async reach(count: number): Promise<void> {
-    while (this.events.length < count) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    }
+    while (this.events.length < count) await this.next()
+  }
+
+  next(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
   }
 }
 
@@ -579,6 +581,81 @@ const sessions: Record<string, Body> = {
       await session.create(`${base}/${mode}/child`, empty)
       t.equal(await failure(session.delete(`${base}/${mode}`, 0)), 'QUIRE_NOT_EMPTY')
     }
+  },
+
+  'several reads of one state, where they are': async ({ t, store, session, base }) => {
+    await session.create(`${base}/a`, bytes('one'))
+    const reading = session.multiRead(
+      [
+        { type: 'get', path: `${base}/a` },
+        { type: 'children', path: base },
+        { type: 'get', path: `${base}/none` },
+        { type: 'get', path: 'no path' },
+      ],
+      { linearizable: true },
+    )
+    if (!store.capabilities.has('multi-read')) {
+      t.equal(await failure(reading), 'QUIRE_UNSUPPORTED')
+      return
+    }
+    const [one, names, none, bad] = await reading
+    t.match(one, { type: 'get', data: bytes('one'), stat: { version: 0 } })
+    t.match(names, { type: 'children', names: ['a'] })
+    t.match(none, { type: 'error', error: { code: 'QUIRE_NO_NODE' } })
+    t.match(bad, { type: 'error', error: { code: 'QUIRE_BAD_PATH' } })
+    const other = await store.session()
+    for (let round = 0; round < 20; round++) {
+      const changing = other.multi([
+        { type: 'set', path: `${base}/a`, data: bytes(`${round}`), version: round },
+        { type: 'create', path: `${base}/n${round}`, data: empty },
+      ])
+      const reads = [
+        { type: 'get', path: `${base}/a` },
+        { type: 'children', path: base },
+      ] as const
+      const [value, below] = await session.multiRead(reads)
+      const version = value?.type === 'get' ? value.stat.version : -1
+      const count = below?.type === 'children' ? below.names.length : -1
+      t.equal(count, version + 1, 'both of before the change, or both of behind it')
+      await changing
+    }
+    await other.close()
+  },
+
+  'watches that tell every change, where they are': async (world) => {
+    const { t, store, session, base, breakConnections } = world
+    const [node, tree] = [new Told(), new Told()]
+    const laying = session.watch(`${base}/a`, node.watch)
+    if (!store.capabilities.has('standing-watch')) {
+      t.equal(await failure(laying), 'QUIRE_UNSUPPORTED')
+      return
+    }
+    const laid = await laying
+    await session.watch(base, tree.watch, { recursive: true })
+    const other = await store.session()
+    await other.create(`${base}/a`, empty)
+    await other.create(`${base}/a/b`, empty)
+    await other.set(`${base}/a`, bytes('x'), 0)
+    await other.set(`${base}/a/b`, bytes('y'), 0)
+    await other.delete(`${base}/a/b`, 1)
+    await other.delete(`${base}/a`, 1)
+    await node.reach(5)
+    await tree.reach(6)
+    t.same(
+      node.events.map((event) => event.replace(base, '')),
+      ['created /a', 'children /a', 'changed /a', 'children /a', 'deleted /a'],
+    )
+    t.same(
+      tree.events.map((event) => event.replace(base, '')),
+      ['created /a', 'created /a/b', 'changed /a', 'changed /a/b', 'deleted /a/b', 'deleted /a'],
+    )
+    await laid.cancel()
+    breakConnections?.()
+    await other.create(`${base}/c`, empty)
+    while (!tree.events.some((event) => /^created .*\/c$|^missed /.test(event))) await tree.next()
+    t.equal(node.events.length, 5, 'one that was taken back tells nothing')
+    t.equal(await failure(session.watch('no path', node.watch)), 'QUIRE_BAD_PATH')
+    await other.close()
   },
 
   'a connection that breaks costs no change and doubles none': async (world) => {

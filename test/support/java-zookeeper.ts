@@ -98,6 +98,14 @@ class JavaSession implements MetadataSession {
     return { names: names.split('/').filter(Boolean).sort(), stat: statOf(stat) }
   }
 
+  multiRead(): Promise<never> {
+    return Promise.reject(new Error('the Java client of these tests does not read so'))
+  }
+
+  watch(): Promise<never> {
+    return Promise.reject(new Error('the Java client of these tests lays no watches'))
+  }
+
   async set(path: string, data: Uint8Array, version: number): Promise<NodeStat> {
     const [stat] = await this.#ask(path, fieldsOf({ type: 'set', path, data, version }))
     return statOf(stat)

@@ -117,6 +117,7 @@ export class Bench {
       exists: (path, options) => tree.exists(path, options),
       children: (path, options) => tree.children(path, options),
       multiRead: (reads) => tree.multiRead(reads),
+      stand: (kind, path, watch) => tree.stand(kind, path, watch),
       sync: () => tree.sync(),
       unwatch: (watch) => {
         this.takenBack++

@@ -12,11 +12,16 @@ import type {
 import type {
   CallOptions,
   CreateOptions,
+  MetadataRead,
+  MetadataReadResult,
   MetadataSession,
   MultiOperation,
   MultiResult,
   NodeStat,
   ReadOptions,
+  StandingWatch,
+  StandingWatchOptions,
+  WatchEvent,
 } from '../contract.ts'
 import type { EndReason, Supervisor } from './supervisor.ts'
 
@@ -67,6 +72,38 @@ export class NetworkSession implements MetadataSession {
   ): Promise<{ names: string[]; stat: NodeStat }> {
     const { names, stat } = await this.#ask('children', readOf('children', path, options), options)
     return { names, stat }
+  }
+
+  async multiRead(
+    reads: readonly MetadataRead[],
+    options: CallOptions & { linearizable?: boolean } = {},
+  ): Promise<MetadataReadResult[]> {
+    const { linearizable = false } = options
+    const request = { type: 'multiRead', reads, linearizable } as const
+    const { results } = await this.#ask('multiRead', request, options)
+    return results.map((result, index) =>
+      result.type === 'error'
+        ? { type: 'error', error: errorOf(result, reads[index]?.path) }
+        : result,
+    )
+  }
+
+  async watch(
+    path: string,
+    call: (event: WatchEvent) => void,
+    options: StandingWatchOptions = {},
+  ): Promise<StandingWatch> {
+    const { recursive = false, signal } = options
+    // A function of its own, by which this watch is known.
+    const watch = (event: WatchEvent): void => call(event)
+    const request = { type: 'addWatch', path, kind: recursive ? 'tree' : 'node' } as const
+    await this.#ask('addWatch', request, { signal, watch })
+    return { cancel: () => this.#cancel(watch) }
+  }
+
+  async #cancel(watch: (event: WatchEvent) => void): Promise<void> {
+    const watchId = this.#supervisor.watches.remove(watch)
+    if (watchId !== undefined) await this.#ask('removeWatch', { type: 'removeWatch', watchId }, {})
   }
 
   async set(
@@ -151,7 +188,7 @@ function wireOperation(operation: MultiOperation): WireOperation {
 
 /** An upper bound of what the request takes as a frame. */
 function bytesOf(request: MetadataRequest): number {
-  const operations = request.type === 'multi' ? request.operations : [request]
+  const operations = partsOf(request)
   let bytes = requestOverheadBytes
   for (const operation of operations) {
     bytes += 64
@@ -159,6 +196,13 @@ function bytesOf(request: MetadataRequest): number {
     if ('data' in operation) bytes += operation.data.length
   }
   return bytes
+}
+
+function partsOf(
+  request: MetadataRequest,
+): readonly (MetadataRequest | WireOperation | MetadataRead)[] {
+  if (request.type === 'multi') return request.operations
+  return request.type === 'multiRead' ? request.reads : [request]
 }
 
 function tooLarge(facts: { bytes: number; path: string | undefined }): QuireError {

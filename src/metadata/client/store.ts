@@ -32,7 +32,12 @@ export function connectMetadata(options: ConnectMetadataOptions): MetadataStore 
 }
 
 class NetworkStore implements MetadataStore {
-  readonly capabilities: ReadonlySet<MetadataCapability> = new Set(['container', 'ttl'] as const)
+  readonly capabilities: ReadonlySet<MetadataCapability> = new Set([
+    'container',
+    'ttl',
+    'multi-read',
+    'standing-watch',
+  ] as const)
   readonly #options: ConnectMetadataOptions
   readonly #open = new Set<Supervisor>()
   #closed = false

@@ -106,6 +106,8 @@ export class Supervisor {
   #password: Uint8Array = new Uint8Array(metadataLimits.passwordBytes)
   #timeoutMs: number
   #lastZxid = 0
+  /** Every event up to here came before the answer that told it. */
+  #answeredZxid = 0
   #instanceId: string
   /**
    * When the last message was sent that a server is known to have received; undefined before the
@@ -254,7 +256,7 @@ export class Supervisor {
 
   /** I3. */
   #layWatches(): void {
-    const watches = this.watches.list()
+    const watches = this.watches.list(this.#answeredZxid)
     for (let at = 0; at < watches.length; at += limits.watchesAtOnce) {
       this.#sendWatches(watches.slice(at, at + limits.watchesAtOnce))
     }
@@ -324,6 +326,7 @@ export class Supervisor {
     this.#attempts = 0
     if (isConfirmed(call.request, result)) this.#heard(call.sentAtMs)
     this.#lastZxid = Math.max(this.#lastZxid, packet.zxid)
+    this.#answeredZxid = this.#lastZxid
     // The watch is known before the next packet, which may be its event.
     if (!call.abandoned) {
       this.#layWatch(call, result)
@@ -338,6 +341,8 @@ export class Supervisor {
     if (result.type === 'children') {
       const zxid = result.stat.pzxid
       this.watches.lay(requestId, { kind: 'children', path, zxid, callback: watch })
+    } else if (request.type === 'addWatch' && result.type === 'addWatch') {
+      this.watches.lay(requestId, { kind: request.kind, path, zxid: 0, callback: watch })
     } else if (result.type === 'get' || result.type === 'exists') {
       const zxid = result.stat?.mzxid ?? 0
       this.watches.lay(requestId, { kind: 'data', path, zxid, callback: watch })

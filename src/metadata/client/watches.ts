@@ -16,6 +16,8 @@ interface LaidWatch {
   readonly callback: WatchCallback
 }
 
+const isStanding = (kind: WatchKind): boolean => kind === 'node' || kind === 'tree'
+
 export class WatchRegistry {
   readonly #logger: Logger
   readonly #laid = new Map<number, LaidWatch>()
@@ -28,16 +30,29 @@ export class WatchRegistry {
     this.#laid.set(watchId, watch)
   }
 
-  /** One-shot. A watch that is not known is none of ours any more. */
+  /** Takes a standing watch back: its number, if it stands. */
+  remove(callback: WatchCallback): number | undefined {
+    const found = [...this.#laid].find(([, watch]) => watch.callback === callback)
+    if (found) this.#laid.delete(found[0])
+    return found?.[0]
+  }
+
+  /** A watch that is not known is none of ours any more. */
   fire(watchId: number, event: WatchEvent): void {
     const watch = this.#laid.get(watchId)
     if (!watch) return
-    this.#laid.delete(watchId)
+    if (!isStanding(watch.kind)) this.#laid.delete(watchId)
     this.#tell(watch.callback, event)
   }
 
-  list(): WireWatch[] {
-    return [...this.#laid].map(([watchId, { kind, path, zxid }]) => ({ watchId, kind, path, zxid }))
+  /** With what their reads showed; a standing one with the last zxid that was answered. */
+  list(lastZxid: number): WireWatch[] {
+    return [...this.#laid].map(([watchId, { kind, path, zxid }]) => ({
+      watchId,
+      kind,
+      path,
+      zxid: isStanding(kind) ? lastZxid : zxid,
+    }))
   }
 
   /** The session is gone, so are its watches. */

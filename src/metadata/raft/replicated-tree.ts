@@ -12,7 +12,7 @@ import { treeError } from '../tree/errors.ts'
 import type { TreeRead, TreeReadResult } from '../tree/reads.ts'
 import type { TreeSession } from '../tree/session-table.ts'
 import type { TreeReadOptions, TreeWrite } from '../tree/tree.ts'
-import type { TreeWatch } from '../tree/watches.ts'
+import type { StandingKind, TreeWatch } from '../tree/watches.ts'
 import type { RaftDriver } from './driver.ts'
 import type { TreeMachine } from './machine.ts'
 
@@ -99,6 +99,10 @@ export class ReplicatedTree implements ServedTree {
   async collect(): Promise<void> {
     const paths = await this.#parts.store.expirable()
     if (paths.length > 0) await this.#propose({ type: 'collect', paths, timeMs: this.#now() })
+  }
+
+  stand(kind: StandingKind, path: string, watch: TreeWatch): void {
+    this.#parts.machine.tree.stand(kind, path, watch)
   }
 
   unwatch(watch: TreeWatch): void {

@@ -142,9 +142,15 @@ export class ServerConnection {
     else this.#watches.set(watchId, cancel)
   }
 
-  /** Sends the event of a watch, in its place among the answers (I1). */
-  fire(watchId: number, event: WatchEvent): void {
+  /** The client wants to hear no more of it. */
+  remove(watchId: number): void {
+    this.#watches.get(watchId)?.()
     this.#watches.delete(watchId)
+  }
+
+  /** Sends the event of a watch, in its place among the answers (I1); `isLast`: there is no other. */
+  fire(watchId: number, event: WatchEvent, isLast: boolean): void {
+    if (isLast) this.#watches.delete(watchId)
     if (this.#state.type !== 'open' || event.type === 'session') return
     const { type, path } = event
     const frame = encodeServerPacket({ type: 'event', watchId, event: type, path })

@@ -15,7 +15,7 @@ import type { MultiOperation, MultiResult, WatchEvent } from '../contract.ts'
 import type { RequestPacket, ServerConnection } from './connection.ts'
 import { treeError } from '../tree/errors.ts'
 import type { TreeReadOptions, TreeWrite } from '../tree/tree.ts'
-import type { TreeWatch } from '../tree/watches.ts'
+import type { StandingKind, TreeWatch } from '../tree/watches.ts'
 import type { ServedTree } from './served-tree.ts'
 
 export interface Execution {
@@ -58,6 +58,12 @@ async function run(execution: Execution): Promise<MetadataResult> {
     case 'setWatches':
       await Promise.all(request.watches.map((watch) => layAgain(execution, watch)))
       return { type: 'setWatches' }
+    case 'addWatch':
+      stand(execution, { ...request, watchId: packet.requestId })
+      return { type: 'addWatch' }
+    case 'removeWatch':
+      execution.connection.remove(request.watchId)
+      return { type: 'removeWatch' }
     case 'closeSession':
       await tree.endSession(sessionId, 'closed')
       return { type: 'closeSession' }
@@ -135,6 +141,12 @@ async function multiRead(
 async function layAgain(execution: Execution, laid: WireWatch): Promise<void> {
   const { tree, connection } = execution
   const { watchId, path, kind, zxid } = laid
+  if (kind === 'node' || kind === 'tree') {
+    stand(execution, { watchId, path, kind })
+    // Nobody can tell any more which of the changes since then it would have told.
+    if (tree.lastZxid !== zxid) connection.fire(watchId, { type: 'missed', path }, false)
+    return
+  }
   checkWatches(connection)
   const watch = new Watching(execution, watchId)
   const now = await zxidNow(tree, laid, watch.call)
@@ -145,6 +157,16 @@ async function layAgain(execution: Execution, laid: WireWatch): Promise<void> {
   const changed = kind === 'children' ? 'children' : 'changed'
   const appeared = zxid === 0 ? 'created' : changed
   watch.tell({ type: now === 0 ? 'deleted' : appeared, path })
+}
+
+function stand(
+  { tree, connection }: Execution,
+  { watchId, path, kind }: { watchId: number; path: string; kind: StandingKind },
+): void {
+  checkWatches(connection)
+  const call: TreeWatch = (event) => connection.fire(watchId, event, false)
+  tree.stand(kind, path, call)
+  connection.laid(watchId, () => tree.unwatch(call))
 }
 
 async function zxidNow(tree: ServedTree, laid: WireWatch, watch: TreeWatch): Promise<number> {
@@ -175,7 +197,7 @@ class Watching {
   readonly call: TreeWatch = (event) => {
     if (this.#told) return
     this.#told = true
-    this.#execution.connection.fire(this.#watchId, event)
+    this.#execution.connection.fire(this.#watchId, event, true)
   }
 
   /** The read has returned: from now on the connection's end takes the watch back. */

@@ -5,7 +5,7 @@ import type { SessionEnd, TreeRequest } from '../tree/command.ts'
 import type { TreeRead, TreeReadResult } from '../tree/reads.ts'
 import type { TreeSession } from '../tree/session-table.ts'
 import type { TreeReadOptions, TreeWrite } from '../tree/tree.ts'
-import type { TreeWatch } from '../tree/watches.ts'
+import type { StandingKind, TreeWatch } from '../tree/watches.ts'
 
 export interface ServedTree {
   readonly lastZxid: number
@@ -22,6 +22,8 @@ export interface ServedTree {
   /** Several reads of the same state. */
   multiRead(reads: readonly TreeRead[]): Promise<TreeReadResult[]>
   sync(): Promise<void>
-  /** Takes a watch back that was not called yet. */
+  /** Lays a watch that is called for every change from now on. Throws QUIRE_BAD_PATH. */
+  stand(kind: StandingKind, path: string, watch: TreeWatch): void
+  /** Takes a watch back that was not called yet, or a standing one. */
   unwatch(watch: TreeWatch): void
 }

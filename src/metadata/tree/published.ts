@@ -5,9 +5,12 @@ import type { TreeBatch, TreeStore } from '../../io/tree-store.ts'
 import { Batch } from './batch.ts'
 import type { TreeCommand, TreeResult } from './command.ts'
 import { decodeZxid, zxidFact } from './facts.ts'
+import { treeError } from './errors.ts'
+import { pathProblem } from './path.ts'
 import { Reads } from './reads.ts'
 import { SessionTable } from './session-table.ts'
 import { Watches } from './watches.ts'
+import type { StandingKind, TreeWatch } from './watches.ts'
 
 export class PublishedTree {
   readonly watches: Watches
@@ -33,6 +36,12 @@ export class PublishedTree {
     const sessions = await SessionTable.load(store)
     const watches = new Watches(threw)
     return new PublishedTree(store, { watches, sessions, zxid: zxid ? decodeZxid(zxid) : 0 })
+  }
+
+  /** Lays a watch that is called for every change that is published from now on. */
+  stand(kind: StandingKind, path: string, watch: TreeWatch): void {
+    if (pathProblem(path) !== undefined) throw treeError({ code: 'QUIRE_BAD_PATH', path, index: 0 })
+    this.watches.stand(kind, path, watch)
   }
 
   /** The last change that is published. */

@@ -27,7 +27,7 @@ import { closedError, treeError, unavailable } from './errors.ts'
 import { PublishedTree } from './published.ts'
 import type { TreeRead, TreeReadResult } from './reads.ts'
 import type { TreeSession } from './session-table.ts'
-import type { TreeWatch } from './watches.ts'
+import type { StandingKind, TreeWatch } from './watches.ts'
 
 export interface TreeOptions {
   readonly store: TreeStore
@@ -232,7 +232,13 @@ export class Tree implements AsyncDisposable {
     if (this.#ended) throw this.#ended
   }
 
-  /** Takes a watch back that was not called yet. */
+  /** Lays a watch that is called for every change from now on. Throws QUIRE_BAD_PATH. */
+  stand(kind: StandingKind, path: string, watch: TreeWatch): void {
+    if (this.#ended) throw this.#ended
+    this.#published.stand(kind, path, watch)
+  }
+
+  /** Takes a watch back that was not called yet, or a standing one. */
   unwatch(watch: TreeWatch): void {
     this.#published.watches.remove(watch)
   }

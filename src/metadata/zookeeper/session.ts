@@ -89,6 +89,14 @@ export class ZooKeeperSession implements MetadataSession {
     return { names: [...names].sort(), stat: statOf(stat) }
   }
 
+  multiRead(): Promise<never> {
+    return Promise.reject(unsupported('/', 'reads of several nodes at once'))
+  }
+
+  watch(): Promise<never> {
+    return Promise.reject(unsupported('/', 'watches that tell every change'))
+  }
+
   async set(
     path: string,
     data: Uint8Array,
@@ -184,7 +192,7 @@ function operationOf(operation: MultiOperation): ZooKeeperOperation {
   if (type === 'create') {
     const { mode = 'persistent', data } = operation
     const flags = flagsOf[mode]
-    if (flags === undefined) throw unsupported(path, mode)
+    if (flags === undefined) throw unsupported(path, `${mode} nodes`)
     checkPath(path, mode.endsWith('-sequential') ? `${path}1` : path)
     return { type, path, data: Buffer.from(data), flags }
   }
@@ -218,10 +226,10 @@ function checkPath(path: string, checked = path): void {
   throw treeError({ code: 'QUIRE_BAD_PATH', path, index: 0 })
 }
 
-function unsupported(path: string, mode: CreateMode): QuireError {
+function unsupported(path: string, what: string): QuireError {
   return new QuireError(
     'QUIRE_UNSUPPORTED',
-    `${path}: node-zookeeper-client makes no ${mode} nodes; a node of Quire keeps them`,
+    `${path}: node-zookeeper-client has no ${what}; a node of Quire has`,
     { facts: { path } },
   )
 }

@@ -13,7 +13,7 @@ import { metadataSuite } from '../../conformance/metadata-suite.ts'
 import { silent } from '../../support/metadata-bench.ts'
 
 const io = { ...createIo(), logger: silent }
-const capabilities = ['container', 'ttl'] as const
+const capabilities = ['container', 'ttl', 'multi-read', 'standing-watch'] as const
 
 metadataSuite(t, {
   name: 'in memory',

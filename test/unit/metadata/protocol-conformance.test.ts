@@ -11,7 +11,7 @@ import { openTree } from '../../../src/metadata/tree/tree.ts'
 import { metadataSuite } from '../../conformance/metadata-suite.ts'
 import { openBench, silent } from '../../support/metadata-bench.ts'
 
-const capabilities = ['container', 'ttl'] as const
+const capabilities = ['container', 'ttl', 'multi-read', 'standing-watch'] as const
 
 metadataSuite(t, {
   name: 'over a network in memory',

@@ -201,6 +201,8 @@ function sessionTree({
     get: (path, options) => tree.get(path, options ?? {}),
     exists: (path, options) => tree.exists(path, options ?? {}),
     children: (path, options) => tree.children(path, options ?? {}),
+    multiRead: (reads) => tree.multiRead(reads),
+    stand: (kind, path, watch) => tree.stand(kind, path, watch),
     unwatch: (watch) => tree.unwatch(watch),
   }
 }
