@@ -45,7 +45,7 @@ export interface ClusterOptions {
 
 /** Something in every fourth world, else nothing. */
 export function drawSecret({ scheduler }: World): string | undefined {
-  return scheduler.choose(4, 'secret') === 3 ? 'told to nobody else' : undefined
+  return scheduler.choose(4, 'group.authenticated') === 3 ? 'told to nobody else' : undefined
 }
 
 /** Where each node listens. */
