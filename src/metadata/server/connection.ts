@@ -148,7 +148,7 @@ export class ServerConnection {
     this.#watches.delete(watchId)
   }
 
-  /** Sends the event of a watch, in its place among the answers (I1); `isLast`: there is no other. */
+  /** Sends the event of a watch, in its place among the answers (I1). `isLast`: none follows. */
   fire(watchId: number, event: WatchEvent, isLast: boolean): void {
     if (isLast) this.#watches.delete(watchId)
     if (this.#state.type !== 'open' || event.type === 'session') return

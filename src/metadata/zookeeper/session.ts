@@ -90,11 +90,11 @@ export class ZooKeeperSession implements MetadataSession {
   }
 
   multiRead(): Promise<never> {
-    return Promise.reject(unsupported('/', 'reads of several nodes at once'))
+    return Promise.reject(unsupported({ what: 'reads of several nodes at once' }))
   }
 
   watch(): Promise<never> {
-    return Promise.reject(unsupported('/', 'watches that tell every change'))
+    return Promise.reject(unsupported({ what: 'watches that tell every change' }))
   }
 
   async set(
@@ -192,7 +192,7 @@ function operationOf(operation: MultiOperation): ZooKeeperOperation {
   if (type === 'create') {
     const { mode = 'persistent', data } = operation
     const flags = flagsOf[mode]
-    if (flags === undefined) throw unsupported(path, `${mode} nodes`)
+    if (flags === undefined) throw unsupported({ what: `${mode} nodes`, path })
     checkPath(path, mode.endsWith('-sequential') ? `${path}1` : path)
     return { type, path, data: Buffer.from(data), flags }
   }
@@ -226,7 +226,7 @@ function checkPath(path: string, checked = path): void {
   throw treeError({ code: 'QUIRE_BAD_PATH', path, index: 0 })
 }
 
-function unsupported(path: string, what: string): QuireError {
+function unsupported({ what, path = '/' }: { what: string; path?: string }): QuireError {
   return new QuireError(
     'QUIRE_UNSUPPORTED',
     `${path}: node-zookeeper-client has no ${what}; a node of Quire has`,
