@@ -1,46 +1,16 @@
 // Three real processes as a cluster, looked after from the command line: what each command prints
 // with --json, a dead node that is replaced, two disks that are lost, and a rescue.
-import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { connect } from '../../src/index.ts'
-import {
-  compiledOnce,
-  fromSource,
-  startQuire,
-  type Line,
-  type QuireProcess,
-} from '../support/processes.ts'
+import { runQuire, type Ran } from '../support/command.ts'
+import { startQuire, type Line, type QuireProcess } from '../support/processes.ts'
 
 t.setTimeout(300_000)
 
-interface Ran {
-  readonly status: number
-  readonly lines: readonly Line[]
-  readonly stderr: string
-}
-
-/** A command of `quire` with --json, to its end. */
-function quire(...args: string[]): Promise<Ran> {
-  const [command, ...rest] = [
-    'env',
-    '-u',
-    'NODE_OPTIONS',
-    process.execPath,
-    ...fromSource,
-    ...args,
-    '--json',
-  ]
-  return new Promise((resolve) => {
-    execFile(command, rest, { env: compiledOnce }, (error, stdout, stderr) => {
-      const lines = stdout.split('\n').filter((line) => line !== '')
-      const status = error ? Number(error.code) : 0
-      resolve({ status, lines: lines.map((line) => JSON.parse(line) as Line), stderr })
-    })
-  })
-}
+const quire = (...args: string[]): Promise<Ran> => runQuire(args)
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer())
