@@ -59,6 +59,8 @@ export class Peers {
   /** Kept when the connection ends: an older incarnation is not heard any more. */
   readonly #incoming = new Map<NodeId, { connection: Connection; incarnation: number }>()
   readonly #undecided = new Set<Connection>()
+  /** Undefined: nobody has said yet. */
+  #wanted: ReadonlySet<NodeId> | undefined
   #closed = false
 
   constructor(parts: PeersParts) {
@@ -69,6 +71,7 @@ export class Peers {
   members(ids: Iterable<NodeId>): void {
     const wanted = new Set(ids)
     wanted.delete(this.#parts.identity.id)
+    this.#wanted = wanted
     for (const [id, outgoing] of this.#outgoing) {
       if (wanted.has(id)) continue
       outgoing.close()
@@ -116,8 +119,24 @@ export class Peers {
 
   #to(id: NodeId): Outgoing {
     let outgoing = this.#outgoing.get(id)
-    if (!outgoing) this.#outgoing.set(id, (outgoing = new Outgoing(this.#parts, id)))
+    if (!outgoing) {
+      const isWanted = (): boolean => this.#keeps(id)
+      outgoing = new Outgoing(this.#parts, { id, isWanted })
+      this.#outgoing.set(id, outgoing)
+      outgoing.begin()
+    }
     return outgoing
+  }
+
+  /**
+   * Whoever is no member is answered, over a connection that is not made again: one that was
+   * removed learns it so.
+   */
+  #keeps(id: NodeId): boolean {
+    if (this.#wanted === undefined || this.#wanted.has(id)) return true
+    this.#outgoing.get(id)?.close()
+    this.#outgoing.delete(id)
+    return false
   }
 
   #greet(
@@ -204,6 +223,7 @@ function refusalText(status: PeerStatus, { clusterId, to, from }: PeerHello): st
 class Outgoing {
   readonly #parts: PeersParts
   readonly #id: NodeId
+  readonly #isWanted: () => boolean
   #connection: Connection | undefined
   #seed: number | undefined
   #retry: Timer | undefined
@@ -214,9 +234,13 @@ class Outgoing {
   /** Since when something was sent and nothing came from there. */
   #silentSinceMs: number | undefined
 
-  constructor(parts: PeersParts, id: NodeId) {
+  constructor(parts: PeersParts, to: { id: NodeId; isWanted: () => boolean }) {
     this.#parts = parts
-    this.#id = id
+    this.#id = to.id
+    this.#isWanted = to.isWanted
+  }
+
+  begin(): void {
     void this.#connect()
   }
 
@@ -313,7 +337,7 @@ class Outgoing {
   }
 
   #again(afterMs: number = times.retryMs): void {
-    if (this.#closed) return
+    if (this.#closed || !this.#isWanted()) return
     this.#retry?.cancel()
     this.#retry = this.#parts.timers.after(afterMs, () => void this.#connect())
   }
