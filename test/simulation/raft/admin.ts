@@ -28,7 +28,11 @@ export class Admin {
       else this.#lose(leader, (machine) => this.#damage(machine))
       this.#replace()
     }
-    this.#replace()
+    // What was damaged last may say so only when it is started again.
+    while (this.#damaged.size > 0) {
+      await world.pass(100)
+      this.#replace()
+    }
   }
 
   /** Asks a leader that has only just begun for a change: it must not take it yet. */
