@@ -33,21 +33,42 @@ export function cpuOfProcessUs(pid: number): number {
 }
 
 /** fsyncs of one bookie, the mean over all: each tells its own total when it has closed. */
-export function fsyncsOfBookie(cluster: Cluster): number {
-  const totals = cluster.processes.map(({ lines, pid }) => {
+export function fsyncsOfBookie({ processes }: Pick<Cluster, 'processes'>): number {
+  const totals = processes.map(({ lines, pid }) => {
     const closed = lines.find((line) => line['event'] === 'closed')
-    const total = Number(closed?.['fsyncs'])
+    const total = Number(closed?.['fsyncs']) + Number(closed?.['metadataFsyncs'] ?? 0)
     if (!Number.isFinite(total)) throw new Error(`process ${pid} did not tell its fsyncs`)
     return total
   })
   return totals.reduce((sum, total) => sum + total, 0) / totals.length
 }
 
+/** How long each of many took. */
+export class Latencies {
+  readonly #histogram = createHistogram()
+
+  record(ms: number): void {
+    this.#histogram.record(Math.max(1, Math.round(ms * 1000)))
+  }
+
+  get figures(): { count: number; p50Ms: number; p99Ms: number; maxMs: number } {
+    const atMs = (share: number): number =>
+      Number((this.#histogram.percentile(share) / 1000).toFixed(3))
+    const maxMs = Number((this.#histogram.max / 1000).toFixed(3))
+    return { count: this.#histogram.count, p50Ms: atMs(50), p99Ms: atMs(99), maxMs }
+  }
+}
+
+/** Whose processor time is counted. */
+export interface Measured {
+  readonly processes: readonly { readonly pid: number }[]
+}
+
 /** Counts what is done between the warm-up and the end. */
 export class Meter {
   readonly #options: LevelOptions
   readonly #pids: readonly number[]
-  readonly #histogram = createHistogram()
+  readonly #latencies = new Latencies()
   readonly #startedAt = performance.now()
   readonly #loadedSince: number
   #measureFrom = 0
@@ -57,7 +78,7 @@ export class Meter {
   #bookieCpu = 0
 
   /** `loadedSince`: when the first entry was written, if that was before now. */
-  constructor(cluster: Cluster, options: LevelOptions, loadedSince?: number) {
+  constructor(cluster: Measured, options: LevelOptions, loadedSince?: number) {
     this.#options = options
     this.#loadedSince = loadedSince ?? this.#startedAt
     this.#pids = cluster.processes.map(({ pid }) => pid)
@@ -71,9 +92,14 @@ export class Meter {
     if (elapsed < this.#options.warmUpMs) return true
     if (this.#measureFrom === 0) this.#begin(now)
     this.#measured++
-    this.#histogram.record(Math.max(1, Math.round((now - sentAt) * 1000)))
+    this.#latencies.record(now - sentAt)
     if (now - this.#measureFrom >= this.#options.seconds * 1000) this.#end(now)
     return this.#endedAt === 0
+  }
+
+  /** How many were measured. */
+  get count(): number {
+    return this.#measured
   }
 
   get over(): boolean {
@@ -83,16 +109,16 @@ export class Meter {
   figures(bookies: number, fsyncs: number): LevelFigures {
     const { inFlight, size } = this.#options
     const round = (value: number, digits: number): number => Number(value.toFixed(digits))
-    const atMs = (share: number): number => round(this.#histogram.percentile(share) / 1000, 3)
+    const { p50Ms, p99Ms, maxMs } = this.#latencies.figures
     const cpu = this.#clientCpu
     return {
       bookies,
       size,
       inFlight,
       ackedPerSecond: Math.round(this.#measured / ((this.#endedAt - this.#measureFrom) / 1000)),
-      p50Ms: atMs(50),
-      p99Ms: atMs(99),
-      maxMs: round(this.#histogram.max / 1000, 3),
+      p50Ms,
+      p99Ms,
+      maxMs,
       fsyncsPerSecond: Math.round(fsyncs / ((this.#endedAt - this.#loadedSince) / 1000)),
       clientCpuUsPerEntry: round((cpu.user + cpu.system) / this.#measured, 2),
       bookieCpuUsPerEntry: round(this.#bookieCpu / bookies / this.#measured, 2),

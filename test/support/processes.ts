@@ -153,6 +153,29 @@ export async function startCluster(
   }
 }
 
+/**
+ * Nodes that keep their metadata together, each at an address of its own within this machine: port
+ * 3181 on 127.X.Y.1, .2, …, which are this process's.
+ */
+export async function startGroup(
+  directory: string,
+  count: number,
+  options: StartOptions = {},
+): Promise<Omit<Cluster, 'restart'>> {
+  const network = `127.${1 + ((process.pid >> 8) & 127)}.${process.pid & 255}`
+  const directories = Array.from({ length: count }, (_, index) => join(directory, `node-${index}`))
+  const listens = directories.map((_, index) => `${network}.${index + 1}:3181`)
+  const peers = listens.join(',')
+  const processes = directories.map((dir, index) =>
+    startQuire(['--dir', dir, '--listen', listens[index] ?? '', '--peers', peers], options),
+  )
+  await Promise.all(processes.map((each) => each.ready))
+  const stop = async (): Promise<void> => {
+    for (const each of processes) await each.kill('SIGTERM')
+  }
+  return { processes, uri: `quire://${peers}`, directories, listens, stop }
+}
+
 function bookieArguments(dir: string, uri: string, listen = '127.0.0.1:0'): string[] {
   return ['--dir', dir, '--listen', listen, '--metadata', uri]
 }

@@ -156,15 +156,17 @@ const inject = (record: string, call: string, how: string): { under: string[] } 
   ],
 })
 
-// A start makes some fifty changes of the metadata by itself.
-for (const [what, call, failsFrom] of [
-  ['journal', 'fdatasync', 40],
-  ['metadata', 'fsync', 120],
+// A start makes some fifty changes of the metadata by itself, and each ledger some more, with several
+// syncs of the journal: at two hundred it is the journal's thread that comes first, at sixty-five
+// the other.
+for (const [what, failsFrom] of [
+  ['journal', 200],
+  ['metadata', 65],
 ] as const) {
   t.test(`a sync of the ${what} that fails ends the process`, async (t) => {
     const base = t.testdir()
     const dir = join(base, 'node')
-    const failing = inject(join(base, 'strace'), call, `error=EIO:when=${failsFrom}+`)
+    const failing = inject(join(base, 'strace'), 'fdatasync', `error=EIO:when=${failsFrom}+`)
     const node = await starts(dir, [], failing)
     const client = await clientOf(node)
     const { ledgerId, acked, error } = await appendUntilUnknown(client)

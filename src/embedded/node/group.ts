@@ -83,8 +83,8 @@ export class NodeGroup {
     return this.#own.clusterId
   }
 
-  get leader(): string | undefined {
-    return this.#last?.leader
+  get stats(): { leader: string | undefined; metadataFsyncs: number } {
+    return { leader: this.#last?.leader, metadataFsyncs: this.#member?.driver.syncs ?? 0 }
   }
 
   get routes(): PortRoutes {

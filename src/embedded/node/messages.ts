@@ -18,6 +18,8 @@ export interface NodeStats {
    * undefined also while nobody leads.
    */
   readonly leader?: string | undefined
+  /** Syncs of the replicated metadata's log since the start; only with `peers`. */
+  readonly metadataFsyncs?: number
 }
 
 export type ToNode =

@@ -112,7 +112,7 @@ async function start(parts: SecretParts, closers: Closers, failure: Failure): Pr
     const { adds, reads, entries, ledgers } = bookie.stats()
     const uptimeMs = Math.round(io.clock.monotonicMs() - startedAtMs)
     const facts = { uptimeMs, adds, reads, entries, ledgers, fsyncs: syncs.count }
-    return group ? { ...facts, leader: group.leader } : facts
+    return { ...facts, ...group?.stats }
   }
   return {
     id: bookieId,

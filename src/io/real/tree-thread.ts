@@ -1,5 +1,6 @@
 // The metadata store's own thread: the one connection that writes. Everything here is synchronous
 // on purpose: a commit or a checkpoint that hangs blocks this thread and nothing else.
+import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import { QuireError, messageOf } from '../../errors.ts'
 import type { ThreadPort } from '../threads.ts'
 import type { LogChange, TreeBatch, TreeRow } from '../tree-store.ts'
@@ -94,7 +95,8 @@ class TreeWriter {
   readonly #putFact: SqliteStatement
   readonly #removeFact: SqliteStatement
   readonly #log: LogTables
-  #isSyncing = true
+  /** SQLite's write-ahead log. */
+  readonly #wal: number
   #sinceCheckpoint = 0
   #dead: Error | undefined
 
@@ -103,9 +105,10 @@ class TreeWriter {
     this.#database = openSqlite(path)
     try {
       this.#prepareFile()
+      this.#wal = openSync(`${path}-wal`, 'r+')
     } catch (error) {
       this.#database.close()
-      throw QuireError.is(error) ? error : translated(error, path)
+      throw translated(error, path)
     }
     const prepare = (sql: string): SqliteStatement => this.#database.prepare(sql)
     this.#put = prepare(`insert or replace into node values (${'?,'.repeat(15)}?)`)
@@ -119,8 +122,8 @@ class TreeWriter {
   make(change: TreeChange): void {
     if (this.#dead) throw this.#dead
     try {
-      this.#syncs(change.type !== 'apply' && change.type !== 'stage')
       this.#database.transaction(() => this.#make(change))()
+      if (change.type !== 'apply' && change.type !== 'stage') this.#sync()
     } catch (error) {
       const failure = translated(error, this.#path)
       // What is in the log now is unknown: nothing may follow it, but for the same batch again when
@@ -131,11 +134,16 @@ class TreeWriter {
     this.#sinceCheckpoint += costOf(change)
   }
 
-  /** A sync is one of the whole log: what went before without one is durable with it. */
-  #syncs(wanted: boolean): void {
-    if (this.#isSyncing === wanted) return
-    this.#database.pragma(`synchronous = ${wanted ? 'full' : 'normal'}`)
-    this.#isSyncing = wanted
+  /**
+   * Of the whole log: what went before without one is durable with it. Not SQLite's own, which
+   * syncs the times of the file too, and costs more.
+   */
+  #sync(): void {
+    try {
+      fdatasyncSync(this.#wal)
+    } catch (error) {
+      throw syncError(error, this.#path)
+    }
   }
 
   #make(change: TreeChange): void {
@@ -174,6 +182,7 @@ class TreeWriter {
   }
 
   close(): void {
+    closeSync(this.#wal)
     this.#database.close()
   }
 
@@ -199,6 +208,8 @@ class TreeWriter {
     // A log that an earlier process left may never have reached the disk, whatever is read of it
     // now: what it holds is written anew into the file and synced before anybody sees it.
     database.pragma('wal_checkpoint(truncate)')
+    // From now on commits are synced here; SQLite syncs around its checkpoints.
+    database.pragma('synchronous = normal')
   }
 
   #apply({ put, remove, facts }: TreeBatch): void {
@@ -251,6 +262,7 @@ function valuesOf(row: TreeRow): (string | number | Uint8Array)[] {
  * directory again.
  */
 function translated(error: unknown, path: string): Error {
+  if (QuireError.is(error)) return error
   if (/^SQLITE_IOERR_(?:FSYNC|DIR_FSYNC)/.test(systemCode(error))) return syncError(error, path)
   return sqliteError(error, path, 'write')
 }

@@ -53,7 +53,7 @@ export interface SupervisorOptions extends ClientEnvironment {
 
 const limits = {
   /** Sent and not answered: no more than a server takes of one session. */
-  inFlight: 128,
+  inFlight: 256,
   pending: { calls: 10_000, bytes: 16_777_216 },
   /** Watches in one request when they are laid again. */
   watchesAtOnce: 1_000,

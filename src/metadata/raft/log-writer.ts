@@ -30,9 +30,15 @@ export class LogWriter {
   #running: Promise<void> | undefined
   /** Of entries that were written and not yet counted by whoever cuts the log. */
   bytesWritten = 0
+  /** Writes so far: each has one sync. */
+  #syncs = 0
 
   constructor(parts: LogWriterParts) {
     this.#parts = parts
+  }
+
+  get syncs(): number {
+    return this.#syncs
   }
 
   add(effects: Effects): void {
@@ -81,6 +87,7 @@ export class LogWriter {
     const facts = new Map(hardState ? [hardStateFact(hardState)] : [])
     const change: LogChange = { truncateFrom, entries: entries.map(storedEntry), facts }
     await lane.run(() => store.append(change))
+    this.#syncs += 1
     for (const { bytes } of entries) this.bytesWritten += bytes.length
     done(token)
   }

@@ -215,7 +215,8 @@ export class GroupRun {
       members.length > 0 &&
       members.length === this.#voters.length &&
       applied.size === 1 &&
-      applied.has(commit ?? -1)
+      applied.has(commit ?? -1) &&
+      members.every(({ driver }) => driver.written === commit)
     )
   }
 

@@ -86,7 +86,11 @@ t.test('what one member writes all read, also those that come back', async (t) =
   for (const operator of group.operators) operator.cutPower('none')
   const next = await leaderOf(scene)
   t.equal(next.identity.incarnation, 2, 'starts are counted')
-  await until(world, () => group.members.length === 3)
+  const { id } = next.identity
+  await until(world, () => {
+    const known = group.members.filter(({ driver }) => driver.status.leader === id)
+    return known.length === 3
+  })
   for (const { tree } of group.members) {
     const { data } = await world.settle(tree.get('/a', { linearizable: true }))
     t.equal(Buffer.from(data).toString(), '/a')
