@@ -14,6 +14,9 @@ import { lookAround, type View } from '../../../src/embedded/operations/view.ts'
 import { withMetadata } from '../../../src/embedded/operations/with-metadata.ts'
 import { QuireError } from '../../../src/errors.ts'
 import { clusterPort, SimulatedCluster } from '../../../src/simulation/index.ts'
+import type { ByteWriter } from '../../../src/wire/bytes.ts'
+import { encodeQuestion, inquiryMagic, inquiryVersion } from '../../../src/wire/inquiry-codec.ts'
+import { beginSealed, seal } from '../../../src/wire/sealed-frames.ts'
 import { names, Scene } from '../../support/group-scene.ts'
 import { quiet } from '../../support/quiet.ts'
 
@@ -46,6 +49,24 @@ class Operations extends Scene {
     )
     if (QuireError.is(outcome, 'QUIRE_CHANGE_REFUSED')) return String(outcome.facts['reason'])
     return outcome instanceof Error ? outcome.message : String(outcome)
+  }
+
+  /** Bytes to the node `a`; resolves to what comes before it ends the connection. */
+  async send(bytes: Uint8Array): Promise<Buffer> {
+    const { io } = this.parts
+    const connection = await this.world.settle(
+      io.network.connect(this.address('a'), { timeoutMs: 2000 }),
+    )
+    const chunks: Buffer[] = []
+    const ended = { is: false }
+    connection.start({
+      data: (chunk) => void chunks.push(Buffer.from(chunk)),
+      drain() {},
+      close: () => (ended.is = true),
+    })
+    connection.write(bytes)
+    await this.until('the node ends the connection', () => ended.is)
+    return Buffer.concat(chunks)
   }
 
   /** A node that waits to be let in. */
@@ -392,4 +413,29 @@ t.test('leadership is handed to a member that is named', async (t) => {
   const name = names.find((each) => each !== leader) ?? ''
   await scene.world.settle(transferLeadership(scene.with(), `${name}:3181`))
   t.equal(scene.nameOf((await scene.view()).leader?.said.id), name)
+})
+
+t.test('garbage in place of a question gets no answer, and changes nothing', async (t) => {
+  const scene = await started(t.name)
+  const before = await scene.configuration()
+  const sealed = (fill: (to: ByteWriter) => ByteWriter): Buffer =>
+    seal(fill(beginSealed(inquiryMagic).u16(inquiryVersion)))
+  const member = { id: 'x', host: '', port: 0 }
+  const tooMany = Array.from({ length: 11 }, () => ({ kind: 'remove', ...member }) as const)
+  const long = { type: 'transfer', target: 'x'.repeat(2000) } as const
+  const cut = encodeQuestion({ type: 'transfer', target: 'x' }).subarray(0, -1)
+  for (const [what, bytes, isAnswered] of [
+    ['a question', encodeQuestion({ type: 'who' }), true],
+    ['of no kind', sealed((to) => to.u8(99)), false],
+    ['another checksum', Buffer.from(sealed((to) => to.u8(1))).fill(7, 8, 12), false],
+    ['a change of no kind', sealed((to) => to.u8(2).u32(1).u8(9).utf8('').utf8('').u16(0)), false],
+    ['a count beyond all', sealed((to) => to.u8(2).u32(0xffff_ffff)), false],
+    ['too many changes', encodeQuestion({ type: 'change', changes: tooMany }), false],
+    ['too long', encodeQuestion(long), false],
+    ['never ended', cut, false],
+  ] as const) {
+    const answer = await scene.send(bytes)
+    t.equal(answer.length > 0, isAnswered, what)
+  }
+  t.same(await scene.configuration(), before)
 })
