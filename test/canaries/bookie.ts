@@ -155,7 +155,6 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: '23',
     what: 'a record that cannot be read is said not to be there',
-    seed: 5,
     runs: damaged('bit flip', 'bad sector'),
     edits: {
       'bookie/server/records.ts': [
@@ -169,7 +168,6 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: '28',
     what: 'the superblock has a single slot',
-    seed: 6,
     runs: { ...powerCuts, kinds: ['power cut', 'slow disk'], faultMs: 6000 },
     edits: {
       'bookie/identity/superblock-store.ts': [['const slot = 1 - this.#slot', 'const slot = 0']],
@@ -242,7 +240,6 @@ export const bookieCanaries: readonly Canary[] = [
   {
     id: 'B7',
     what: 'what is read from the disk is not verified',
-    seed: 5,
     runs: damaged('bit flip', 'zeroed sector', 'garbage sector'),
     edits: {
       'bookie/journal/segment-reader.ts': [
