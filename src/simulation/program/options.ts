@@ -57,7 +57,10 @@ export interface NodeProcess<Model = undefined> extends ProcessParts<Model> {
 
 /** What makes a run, beside its seed. */
 export interface ProgramOptions<Model = undefined> {
-  /** Machines with nodes. Default 3. */
+  /**
+   * Machines with nodes. Default 3: they keep the metadata together. Of fewer the first one has it,
+   * of more the first three.
+   */
   readonly nodes?: number
   /** Machines that run `run`. Default 2. */
   readonly clients?: number

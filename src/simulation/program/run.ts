@@ -66,9 +66,12 @@ export class ProgramRun<Model> {
     this.report = new EndingReport(this.world)
     this.#watched = new WatchedRun(this, replicasOf(this.world))
     const settings = { ...settingsOf(this.world), ...options.settings }
+    const nodes = names('node', sizes['nodes'] ?? 3)
     this.cluster = new SimulatedCluster({
       world: this.world,
-      nodes: names('node', sizes['nodes'] ?? 3),
+      nodes,
+      // As people run it: with fewer there is no majority without one of them.
+      founders: nodes.length < 3 ? 1 : 3,
       secret: drawSecret(this.world),
       logger: (machine) => createTraceLogger(machine, this.world),
       open: { ...settings, segmentBytes: 65_536, collectIntervalMs: 3000 },
