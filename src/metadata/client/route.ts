@@ -1,5 +1,5 @@
 // Which server to dial next: the one that was named as serving, else one after the other; one that
-// fell silent last, as it may be for long, only when there is no other.
+// fell silent last, as it may be for long, only after each of the others was asked once.
 
 import { QuireError } from '../../errors.ts'
 import { formatAddress } from '../../io/address.ts'
@@ -17,6 +17,8 @@ export class Route {
   #named: Address | undefined
   #last: Address | undefined
   #silent: Address | undefined
+  /** Dials until it counts as the others again. */
+  #avoided = 0
 
   constructor({ addresses, at }: RouteParts) {
     this.#addresses = addresses
@@ -35,6 +37,8 @@ export class Route {
   next(): Address {
     const named = this.#named
     this.#named = undefined
+    if (this.#avoided === 0) this.#silent = undefined
+    else this.#avoided -= 1
     this.#last = named ?? this.#inTurn()
     return this.#last
   }
@@ -47,6 +51,7 @@ export class Route {
   /** The one that was dialled last does not answer, or ended the connection. */
   silent(): void {
     this.#silent = this.#last
+    this.#avoided = this.#addresses.length - 1
   }
 
   /** The one that was dialled last serves. */
