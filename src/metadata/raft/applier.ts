@@ -10,7 +10,6 @@ import type { TreeMachine } from './machine.ts'
 import type { StoreLane } from './store-lane.ts'
 import type { Staging } from './snapshots.ts'
 import { appliedFacts, cutFact } from './stored.ts'
-import type { TreeWriter } from './tree-writer.ts'
 
 type Work =
   | { readonly type: 'entry'; readonly committed: Committed }
@@ -21,7 +20,6 @@ export interface ApplierParts {
   readonly lane: StoreLane
   readonly machine: TreeMachine
   readonly staging: Staging
-  readonly treeWriter: TreeWriter
   /** Resolves when all that the log's writer was given is written. */
   readonly written: () => Promise<void>
   /** Nothing is applied or installed until it resolves. */
@@ -94,14 +92,15 @@ export class Applier {
   }
 
   async #applyGroup(group: readonly Committed[]): Promise<void> {
-    const { machine, treeWriter, applied, answered } = this.#parts
+    const { machine, applied, answered } = this.#parts
     const last = group.at(-1)?.entry
     if (last === undefined) return
     const commands = group.filter(({ entry }) => entry.type === 'normal')
     const facts = appliedFacts({ index: last.index, term: last.term }, lastConfiguration(group))
-    await treeWriter.room()
-    const { results, ...ahead } = await machine.apply(commands.map(({ entry }) => entry.bytes))
-    treeWriter.add({ ...ahead, index: last.index, facts })
+    const results = await machine.apply(
+      commands.map(({ entry }) => entry.bytes),
+      facts,
+    )
     const resultOf = new Map(commands.map((each, index) => [each, results[index]]))
     for (const each of group) {
       if (each.ctx !== undefined) answered(each.ctx, resultOf.get(each))
@@ -111,9 +110,8 @@ export class Applier {
 
   /** F3.52: tree, configuration and what is left of the log change at once, or not at all. */
   async #install(snapshot: SnapshotMeta): Promise<void> {
-    const { store, lane, machine, staging, treeWriter, written, installed } = this.#parts
+    const { store, lane, machine, staging, written, installed } = this.#parts
     await written()
-    await treeWriter.flush()
     if (!staging.isWhole(snapshot)) {
       installed(snapshot, false)
       return

@@ -30,7 +30,6 @@ import { Copies, Staging } from './snapshots.ts'
 import type { StoreLane } from './store-lane.ts'
 import { cutFact, entryFrom } from './stored.ts'
 import type { Stored } from './stored.ts'
-import { TreeWriter } from './tree-writer.ts'
 
 /** What became of a proposal or a change. `unknown`: it may have happened, or may happen yet. */
 export type Outcome =
@@ -75,7 +74,6 @@ export class RaftDriver {
   readonly #effects: Effects = createEffects()
   readonly #writer: LogWriter
   readonly #applier: Applier
-  readonly #treeWriter: TreeWriter
   readonly #staging: Staging
   readonly #copies: Copies
   readonly #fail: (error: Error) => void
@@ -116,14 +114,11 @@ export class RaftDriver {
       done: (token) => this.#wrote(token),
       failed,
     })
-    const written = state.applied
-    this.#treeWriter = new TreeWriter({ ...options, written, failed })
     this.#applier = new Applier({
       store,
       lane,
       machine,
       staging: this.#staging,
-      treeWriter: this.#treeWriter,
       written: () => this.#writer.idle(),
       applied: (index) => this.#wasApplied(index),
       answered: (ctx, result) => this.#answer(ctx, { type: 'applied', result }),
@@ -145,11 +140,6 @@ export class RaftDriver {
   get position(): Pick<RaftStatus, 'role' | 'term' | 'commit'> {
     const { role, term, commit } = this.#core
     return { role, term, commit }
-  }
-
-  /** Up to here the store has what was applied. */
-  get written(): number {
-    return this.#treeWriter.written
   }
 
   /** Syncs of the log since the start. */
@@ -197,8 +187,6 @@ export class RaftDriver {
     await this.#options.lane.close()
     await this.#writer.idle()
     await this.#applier.idle()
-    await this.#treeWriter.flush()
-    this.#treeWriter.stop()
   }
 
   #ask(inputOf: (ctx: number) => Input): Promise<Outcome> {
@@ -335,7 +323,6 @@ export class RaftDriver {
 
   #wasInstalled(index: number): void {
     this.#applied = Math.max(this.#applied, index)
-    this.#treeWriter.installed(index)
     this.#serveReads()
   }
 
@@ -364,10 +351,9 @@ export class RaftDriver {
     const { store, lane, keepEntries = defaults.keepEntries } = this.#options
     const { keepBytes = defaults.keepBytes } = this.#options
     const { cutIndex } = this.#core.log
-    const { written } = this.#treeWriter
-    const isLong = written - cutIndex > 2 * keepEntries
+    const isLong = this.#applied - cutIndex > 2 * keepEntries
     if (!isLong && this.#writer.bytesWritten <= keepBytes) return
-    const index = Math.min(written - keepEntries, cutLimit(this.#core))
+    const index = Math.min(this.#applied - keepEntries, cutLimit(this.#core))
     const term = termAt(this.#core.log, index)
     if (index <= cutIndex || term === undefined) return
     this.#writer.bytesWritten = 0
@@ -381,7 +367,6 @@ export class RaftDriver {
     this.#options.logger.error({ err: cause }, 'the metadata group lost this node')
     this.#end()
     this.#applier.stop()
-    this.#treeWriter.stop()
     this.#fail(cause instanceof Error ? cause : new Error(String(cause)))
   }
 

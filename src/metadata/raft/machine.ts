@@ -3,10 +3,13 @@
 
 import type { ReplicatedTreeStore } from '../../io/tree-store.ts'
 import { decodeCommand } from '../tree/command-codec.ts'
-import { PublishedTree, type AppliedAhead } from '../tree/published.ts'
+import type { TreeResult } from '../tree/command.ts'
+import { PublishedTree } from '../tree/published.ts'
+import type { StoreLane } from './store-lane.ts'
 
 export interface MachineParts {
   readonly store: ReplicatedTreeStore
+  readonly lane: StoreLane
   readonly threw: (error: unknown) => void
 }
 
@@ -28,9 +31,17 @@ export class TreeMachine {
     return this.#tree
   }
 
-  /** Applies encoded commands in order, and shows what has changed before it is written. */
-  apply(commands: readonly Uint8Array[]): Promise<AppliedAhead> {
-    return this.#tree.applyAhead(commands.map(decodeCommand))
+  /** Applies encoded commands in order; `facts` change in the same transaction. */
+  apply(
+    commands: readonly Uint8Array[],
+    facts: ReadonlyMap<string, Uint8Array>,
+  ): Promise<TreeResult[]> {
+    const { store, lane } = this.#parts
+    return this.#tree.apply(commands.map(decodeCommand), async (changes) => {
+      const all = new Map([...(changes?.facts ?? []), ...facts])
+      const batch = { put: changes?.put ?? [], remove: changes?.remove ?? [], facts: all }
+      await lane.run(() => store.apply(batch))
+    })
   }
 
   /** The store holds another tree now. Its watches have ended: what they saw is of the old one. */

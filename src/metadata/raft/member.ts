@@ -58,7 +58,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const stored = await started(options)
   const threw = (error: unknown): void =>
     logger.error({ err: error }, 'what watches the metadata threw')
-  const machine = await TreeMachine.open({ store, threw })
+  const machine = await TreeMachine.open({ store, lane, threw })
   const peers = new Peers({
     ...options,
     identity: stored.identity,

@@ -14,17 +14,8 @@ export function orRoot(path: string, row: TreeRow | undefined): TreeRow | undefi
   return row ?? (path === '/' ? rootRow : undefined)
 }
 
-interface BatchParts {
-  readonly store: TreeStore
-  readonly sessions: SessionTable
-  readonly zxid: number
-  /** A row that the store does not have yet. */
-  readonly unwritten: (path: string) => { readonly row: TreeRow | undefined } | undefined
-}
-
 export class Batch {
   readonly #store: TreeStore
-  readonly #unwritten: BatchParts['unwritten']
   readonly #sessions: SessionTable
   readonly #rows = new Map<string, TreeRow | undefined>()
   /** Changed rows, as they were before the batch. */
@@ -34,9 +25,8 @@ export class Batch {
   readonly events: TreeEvent[] = []
   #zxid: number
 
-  constructor(parts: BatchParts) {
+  constructor(parts: { store: TreeStore; sessions: SessionTable; zxid: number }) {
     this.#store = parts.store
-    this.#unwritten = parts.unwritten
     this.#sessions = parts.sessions
     this.#zxid = parts.zxid
   }
@@ -73,11 +63,6 @@ export class Batch {
     }
   }
 
-  /** Changed rows, as they are now. */
-  get after(): Map<string, TreeRow | undefined> {
-    return new Map([...this.before.keys()].map((path) => [path, this.#rows.get(path)]))
-  }
-
   /** What the store is to hold; undefined when nothing has changed. */
   changes(): TreeBatch | undefined {
     const changed = [...this.before.keys()]
@@ -94,13 +79,7 @@ export class Batch {
   }
 
   async #fetch(asked: Iterable<string>): Promise<void> {
-    const paths: string[] = []
-    for (const path of new Set(asked)) {
-      if (this.#rows.has(path)) continue
-      const unwritten = this.#unwritten(path)
-      if (unwritten) this.#rows.set(path, orRoot(path, unwritten.row))
-      else paths.push(path)
-    }
+    const paths = [...new Set(asked)].filter((path) => !this.#rows.has(path))
     if (paths.length === 0) return
     const rows = await this.#store.get(paths)
     for (const [index, path] of paths.entries()) this.#rows.set(path, orRoot(path, rows[index]))

@@ -1,5 +1,5 @@
 // What a tree shows: its sessions, watches and reads, as of the last group of commands that was
-// published.
+// published. The group that is being written is seen by nobody.
 
 import type { TreeBatch, TreeStore } from '../../io/tree-store.ts'
 import { Batch } from './batch.ts'
@@ -11,13 +11,6 @@ import { Reads } from './reads.ts'
 import { SessionTable } from './session-table.ts'
 import { Watches } from './watches.ts'
 import type { StandingKind, TreeWatch } from './watches.ts'
-
-export interface AppliedAhead {
-  readonly results: TreeResult[]
-  /** Undefined: nothing has changed. */
-  readonly changes: TreeBatch | undefined
-  readonly written: () => void
-}
 
 export class PublishedTree {
   readonly watches: Watches
@@ -64,41 +57,16 @@ export class PublishedTree {
     commands: readonly TreeCommand[],
     write: (changes: TreeBatch | undefined) => Promise<void>,
   ): Promise<TreeResult[]> {
-    const { batch, results } = await this.#run(commands)
-    const group = this.reads.cover(batch.before)
-    await write(batch.changes())
-    this.reads.uncover(group)
-    this.#publish(batch)
-    return results
-  }
-
-  /**
-   * Applies commands in order and publishes it at once: they are in a log, which brings them back.
-   * `written` is to be called when the store has the changes, of one call after the other.
-   */
-  async applyAhead(commands: readonly TreeCommand[]): Promise<AppliedAhead> {
-    const { batch, results } = await this.#run(commands)
-    const group = this.reads.cover(batch.after)
-    this.#publish(batch)
-    return { results, changes: batch.changes(), written: () => this.reads.uncover(group) }
-  }
-
-  async #run(commands: readonly TreeCommand[]): Promise<{ batch: Batch; results: TreeResult[] }> {
-    const batch = new Batch({
-      store: this.#store,
-      sessions: this.sessions,
-      zxid: this.#zxid,
-      unwritten: (path) => this.reads.covered(path),
-    })
+    const batch = new Batch({ store: this.#store, sessions: this.sessions, zxid: this.#zxid })
     await batch.load(commands)
     const results: TreeResult[] = []
     for (const command of commands) results.push(await batch.apply(command))
-    return { batch, results }
-  }
-
-  #publish(batch: Batch): void {
+    this.reads.hide(batch.before)
+    await write(batch.changes())
+    this.reads.show(batch.before)
     this.#zxid = batch.zxid
     for (const event of batch.events) this.watches.fire(event)
     batch.tellEnded()
+    return results
   }
 }

@@ -1,6 +1,6 @@
-// Reads of what is published. The store may already hold a group that is not, and may not yet hold
-// one that is: their rows are covered by those that are to be seen, until store and reads agree.
-// Reads under way whose rows were covered until then are made again.
+// Reads of what is published. The store may already hold the group that is being committed, and may
+// publish one while a read is under way: rows of the first are shown as they were before, reads
+// that the second touched are made again.
 
 import type { TreeRow, TreeStore } from '../../io/tree-store.ts'
 import type { NodeStat } from '../contract.ts'
@@ -25,12 +25,6 @@ export type TreeReadResult =
 type Rows = ReadonlyMap<string, TreeRow | undefined>
 type Names = ReadonlyMap<string, readonly string[]>
 
-interface Covered {
-  /** Undefined: there is no such node. */
-  readonly row: TreeRow | undefined
-  readonly group: number
-}
-
 interface Pending {
   readonly paths: ReadonlySet<string>
   touched: boolean
@@ -45,34 +39,25 @@ export class Reads {
   readonly #store: TreeStore
   readonly #watches: Watches
   readonly #pending = new Set<Pending>()
-  /** What is seen in place of what the store has, and the group that it is of. */
-  readonly #covered = new Map<string, Covered>()
-  #groups = 0
+  /** Rows that the group in flight changes, as they were before it. */
+  #hidden: Rows | undefined
 
   constructor(store: TreeStore, watches: Watches) {
     this.#store = store
     this.#watches = watches
   }
 
-  /** These rows are seen, whatever the store has. Returns the number of the group. */
-  cover(rows: Rows): number {
-    const group = ++this.#groups
-    for (const [path, row] of rows) this.#covered.set(path, { row, group })
-    return group
+  /** From here on a commit may become visible in the store. */
+  hide(before: Rows): void {
+    this.#hidden = before
   }
 
-  /** The store has what is to be seen of all groups up to this one. */
-  uncover(last: number): void {
-    for (const [path, { group }] of this.#covered) {
-      if (group > last) continue
-      this.#covered.delete(path)
-      for (const pending of this.#pending) if (pending.paths.has(path)) pending.touched = true
+  /** The commit is published. */
+  show(before: Rows): void {
+    this.#hidden = undefined
+    for (const pending of this.#pending) {
+      for (const path of before.keys()) if (pending.paths.has(path)) pending.touched = true
     }
-  }
-
-  /** The row of a path that is covered. */
-  covered(path: string): Covered | undefined {
-    return this.#covered.get(path)
   }
 
   /** What the reads see at one published state, with the watches laid in the same turn. */
@@ -108,21 +93,10 @@ export class Reads {
   #seen(read: TreeRead, rows: Rows, names: Names): Seen | undefined {
     const { path, type } = read
     if (!rows.has(path)) return undefined
-    const covered = this.#covered.get(path)
-    const row = covered ? covered.row : rows.get(path)
+    const hidden = this.#hidden
+    const row = hidden?.has(path) ? hidden.get(path) : rows.get(path)
     const stored = type === 'children' ? (names.get(path) ?? []) : []
-    return { row, names: covered ? this.#namesIn(path, stored) : stored }
-  }
-
-  /** Its children, whatever the store shows. With a child its parent changes: both are covered. */
-  #namesIn(parent: string, stored: readonly string[]): readonly string[] {
-    const names = new Set(stored)
-    for (const [path, { row }] of this.#covered) {
-      if (path === '/' || parentOf(path) !== parent) continue
-      if (row) names.add(nameOf(path))
-      else names.delete(nameOf(path))
-    }
-    return [...names].sort()
+    return { row, names: hidden ? namesBefore(path, stored, hidden) : stored }
   }
 
   #result(read: TreeRead, seen: Seen | undefined): TreeReadResult {
@@ -137,4 +111,18 @@ export class Reads {
     if (type === 'get') return { type, data: row.data, stat: statOf(row) }
     return { type, names: [...names], stat: statOf(row) }
   }
+}
+
+/**
+ * The children as they were before the group in flight, whether the store shows it already or not.
+ */
+function namesBefore(parent: string, stored: readonly string[], hidden: Rows): readonly string[] {
+  if (!hidden.has(parent)) return stored
+  const names = new Set(stored)
+  for (const [path, row] of hidden) {
+    if (path === '/' || parentOf(path) !== parent) continue
+    if (row) names.add(nameOf(path))
+    else names.delete(nameOf(path))
+  }
+  return [...names].sort()
 }

@@ -215,8 +215,7 @@ export class GroupRun {
       members.length > 0 &&
       members.length === this.#voters.length &&
       applied.size === 1 &&
-      applied.has(commit ?? -1) &&
-      members.every(({ driver }) => driver.written === commit)
+      applied.has(commit ?? -1)
     )
   }
 

@@ -451,7 +451,7 @@ async function replay(commands: readonly TreeCommand[], sizes: readonly number[]
   const results: unknown[] = []
   for (let at = 0, group = 0; at < commands.length; group++) {
     const size = sizes[group % sizes.length] ?? 1
-    const batch = new Batch({ store, sessions, zxid, unwritten: () => undefined })
+    const batch = new Batch({ store, sessions, zxid })
     for (const each of commands.slice(at, at + size)) results.push(await batch.apply(each))
     const changes = batch.changes()
     if (changes) await store.commit(changes)
