@@ -10,6 +10,7 @@ import type { Address, Connection, ConnectionHandler } from '../io/network.ts'
 import { systemError } from './disk.ts'
 import type { SimulatedCables } from './network.ts'
 import type { SimulatedProcess } from './node.ts'
+import type { Scheduled } from './scheduler.ts'
 
 interface Queued {
   readonly bytes: Uint8Array
@@ -66,6 +67,7 @@ export class SimulatedConnection implements Connection {
   #ended = false
   #finSent = false
   #state: 'open' | 'closed' = 'open'
+  #givingUp: Scheduled | undefined
   #closeError: Error | undefined
   #closeTold = false
 
@@ -156,8 +158,7 @@ export class SimulatedConnection implements Connection {
     this.#state = 'closed'
     this.#cables.forget(this)
     const peer = this.#peer
-    if (!hasPower)
-      peer.#later(this.#cables.faults.giveUpMs, 'net.gone', () => peer.#lose('ETIMEDOUT'))
+    if (!hasPower) peer.#giveUpLater()
     else if (this.#cables.scheduler.choose(2, 'net.killed') === 0) peer.#finArrives()
     else peer.#resetLater()
   }
@@ -306,6 +307,13 @@ export class SimulatedConnection implements Connection {
     this.#later(latencyMs, 'net.reset', () => this.#lose('ECONNRESET'))
   }
 
+  /** The other machine says nothing any more; this one's system notices in its own time. */
+  #giveUpLater(): void {
+    const call = (): void => this.#lose('ETIMEDOUT')
+    const { scheduler, faults } = this.#cables
+    this.#givingUp = scheduler.schedule(this.task, faults.giveUpMs, { label: 'net.gone', call })
+  }
+
   #lose(code: string): void {
     this.#close(lostError(systemError(code, this.remote.host), this.remote))
   }
@@ -313,6 +321,7 @@ export class SimulatedConnection implements Connection {
   #close(error: Error | undefined): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
+    this.#givingUp?.cancel()
     this.#closeError = error
     this.#cables.forget(this)
     const unsent = this.#queue.splice(0)
