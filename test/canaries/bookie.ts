@@ -115,6 +115,7 @@ export const bookieCanaries: readonly Canary[] = [
     id: '21',
     what: 'records of a recycled segment are not told apart by a seed',
     runs: powerCuts,
+    seed: 2,
     edits: {
       'bookie/journal/format.ts': [
         ['return (seed ^ (at >>> 3)) >>> 0', 'return (0 * seed + (at >>> 3)) >>> 0'],
@@ -168,6 +169,7 @@ export const bookieCanaries: readonly Canary[] = [
     id: '28',
     what: 'the superblock has a single slot',
     runs: { ...powerCuts, kinds: ['power cut', 'slow disk'], faultMs: 6000 },
+    seed: 18,
     edits: {
       'bookie/identity/superblock-store.ts': [['const slot = 1 - this.#slot', 'const slot = 0']],
     },

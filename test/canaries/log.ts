@@ -44,7 +44,7 @@ export const logCanaries: readonly Canary[] = [
     id: '45',
     what: 'the table of sessions is not in the snapshot',
     runs: states,
-    seed: 2,
+    seed: 3,
     edits: {
       'snapshot/memory-state.ts': [
         [
@@ -58,7 +58,7 @@ export const logCanaries: readonly Canary[] = [
     id: '47',
     what: 'a writer goes on after a failure',
     runs: logs,
-    seed: 2,
+    seed: 43,
     edits: {
       'embedded/log/writer.ts': [
         [
@@ -136,7 +136,7 @@ export const logCanaries: readonly Canary[] = [
     id: '50',
     what: 'what was applied and how far are stored one after the other',
     runs: kills,
-    seed: 2,
+    seed: 1,
     edits: {
       'snapshot/sqlite-state.ts': [
         [
@@ -154,7 +154,7 @@ export const logCanaries: readonly Canary[] = [
     id: '55',
     what: 'linearizable questions are answered without a barrier',
     runs: late,
-    seed: 6,
+    seed: 3,
     edits: {
       'embedded/replica/replicas.ts': [
         ["if (consistency === 'linearizable') await replica.barrier({ signal })", ''],

@@ -110,7 +110,7 @@ export const raftCanaries: readonly Canary[] = [
     what: 'a change of the membership does not wait for an entry of the leader’s term',
     world: 'group',
     runs: { faultMs, kinds: ['kill', 'slow disk', 'disk stall'], everyMs: 400 },
-    seed: 7,
+    seed: 31,
     edits: {
       'metadata/raft/core/proposals.ts': [["if (!isReady(state)) return 'not-ready'", '']],
     },
