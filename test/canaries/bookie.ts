@@ -156,6 +156,7 @@ export const bookieCanaries: readonly Canary[] = [
     id: '23',
     what: 'a record that cannot be read is said not to be there',
     runs: damaged('bit flip', 'bad sector'),
+    seed: 44,
     edits: {
       'bookie/server/records.ts': [
         [
