@@ -1,9 +1,10 @@
 // The way from any process to the tree of a node: sessions over the metadata protocol, each on a
 // connection of its own.
 
-import { QuireError, abortedError } from '../../errors.ts'
+import { QuireError } from '../../errors.ts'
 import type { Address } from '../../io/network.ts'
 import type { MetadataCapability, MetadataSession, MetadataStore } from '../contract.ts'
+import { Supervised } from '../supervised.ts'
 import { NetworkSession } from './session.ts'
 import { Supervisor, type ClientEnvironment } from './supervisor.ts'
 
@@ -39,8 +40,7 @@ class NetworkStore implements MetadataStore {
     'standing-watch',
   ] as const)
   readonly #options: ConnectMetadataOptions
-  readonly #open = new Set<Supervisor>()
-  #closed = false
+  readonly #sessions = new Supervised<Supervisor>()
 
   constructor(options: ConnectMetadataOptions) {
     this.#options = options
@@ -49,31 +49,17 @@ class NetworkStore implements MetadataStore {
   async session(
     options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<MetadataSession> {
-    if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the metadata store is closed')
-    const { signal } = options
-    if (signal?.aborted) throw abortedError(signal)
-    const supervisor = new Supervisor({
-      ...this.#options,
-      timeoutMs: options.timeoutMs ?? this.#options.timeoutMs ?? connectDefaults.timeoutMs,
-      connectTimeoutMs: this.#options.connectTimeoutMs ?? connectDefaults.connectTimeoutMs,
-    })
-    this.#open.add(supervisor)
-    void supervisor.ended.then(() => this.#open.delete(supervisor))
-    const onAbort = (): void => void supervisor.close()
-    signal?.addEventListener('abort', onAbort, { once: true })
-    try {
-      await supervisor.ready
-      return new NetworkSession(supervisor)
-    } catch (error) {
-      throw signal?.aborted ? abortedError(signal) : error
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
-    }
+    const make = (): Supervisor =>
+      new Supervisor({
+        ...this.#options,
+        timeoutMs: options.timeoutMs ?? this.#options.timeoutMs ?? connectDefaults.timeoutMs,
+        connectTimeoutMs: this.#options.connectTimeoutMs ?? connectDefaults.connectTimeoutMs,
+      })
+    return new NetworkSession(await this.#sessions.begin(make, options.signal))
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    await Promise.all([...this.#open].map((supervisor) => supervisor.close()))
+  close(): Promise<void> {
+    return this.#sessions.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,10 @@
 // The way to a real ZooKeeper: sessions through node-zookeeper-client, which the first of them
 // loads.
 
-import { QuireError, abortedError } from '../../errors.ts'
+import { QuireError } from '../../errors.ts'
 import type { Address } from '../../io/network.ts'
 import type { MetadataCapability, MetadataSession, MetadataStore } from '../contract.ts'
+import { Supervised } from '../supervised.ts'
 import { ZooKeeperSession } from './session.ts'
 import { ZooKeeperSupervisor, type ZooKeeperEnvironment } from './supervisor.ts'
 
@@ -33,8 +34,7 @@ class ZooKeeperStore implements MetadataStore {
   /** node-zookeeper-client makes neither container nor TTL nodes. */
   readonly capabilities: ReadonlySet<MetadataCapability> = new Set()
   readonly #options: ConnectZooKeeperOptions
-  readonly #open = new Set<ZooKeeperSupervisor>()
-  #closed = false
+  readonly #sessions = new Supervised<ZooKeeperSupervisor>()
 
   constructor(options: ConnectZooKeeperOptions) {
     this.#options = options
@@ -43,32 +43,18 @@ class ZooKeeperStore implements MetadataStore {
   async session(
     options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<MetadataSession> {
-    if (this.#closed) throw new QuireError('QUIRE_CLOSED', 'the metadata store is closed')
-    const { signal } = options
-    if (signal?.aborted) throw abortedError(signal)
     const { timeoutMs = 10_000, connectTimeoutMs = 30_000 } = this.#options
-    const supervisor = new ZooKeeperSupervisor({
-      ...this.#options,
-      timeoutMs: options.timeoutMs ?? timeoutMs,
-      connectTimeoutMs,
-    })
-    this.#open.add(supervisor)
-    void supervisor.ended.then(() => this.#open.delete(supervisor))
-    const onAbort = (): void => void supervisor.close()
-    signal?.addEventListener('abort', onAbort, { once: true })
-    try {
-      await supervisor.ready
-      return new ZooKeeperSession(supervisor)
-    } catch (error) {
-      throw signal?.aborted ? abortedError(signal) : error
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
-    }
+    const make = (): ZooKeeperSupervisor =>
+      new ZooKeeperSupervisor({
+        ...this.#options,
+        timeoutMs: options.timeoutMs ?? timeoutMs,
+        connectTimeoutMs,
+      })
+    return new ZooKeeperSession(await this.#sessions.begin(make, options.signal))
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    await Promise.all([...this.#open].map((supervisor) => supervisor.close()))
+  close(): Promise<void> {
+    return this.#sessions.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
